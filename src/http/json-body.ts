@@ -1,0 +1,77 @@
+/**
+ * The body, read strictly: JSON in UTF-8, bounded while it streams in, decoded without replacement characters.
+ * A lenient reader would let two different bodies become one.
+ */
+import { JSON_TYPE } from "../contract/headers.ts";
+import type { ProblemCode } from "../contract/problems.ts";
+import { BODY_BYTES_MAX } from "../kernel/limits.ts";
+import { fail, type Result, succeed } from "../kernel/result.ts";
+
+export type BodyFailure = { readonly code: ProblemCode; readonly detail: string };
+
+/** 415 before 413: judged from the headers alone. */
+export const checkMediaType = (headers: Headers): Result<undefined, BodyFailure> => {
+  const encoding = headers.get("content-encoding");
+  if (encoding !== null && encoding.trim().toLowerCase() !== "identity") {
+    return unsupported(`Content-Encoding ${encoding} is not decoded here.`);
+  }
+  const [type = "", ...parameters] = (headers.get("content-type") ?? "").toLowerCase().split(";");
+  if (type.trim() !== JSON_TYPE) return unsupported("Send Content-Type: application/json.");
+  for (const parameter of parameters) {
+    const [name = "", value = ""] = parameter.split("=").map((part) => part.trim());
+    if (name === "charset" && value.replaceAll('"', "") !== "utf-8") {
+      return unsupported("The charset must be utf-8.");
+    }
+  }
+  return succeed(undefined);
+};
+
+/** The bytes of the body, at most `BODY_BYTES_MAX`, whatever Content-Length says. */
+export const readBytes = async (request: Request): Promise<Result<Uint8Array, BodyFailure>> => {
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > BODY_BYTES_MAX) return tooLarge();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  try {
+    const body: ReadableStream<Uint8Array> | null = request.body;
+    for await (const chunk of body ?? []) {
+      size += chunk.byteLength;
+      if (size > BODY_BYTES_MAX) return tooLarge();
+      chunks.push(chunk);
+    }
+  } catch {
+    return invalid("The body ended early.");
+  }
+  if (announced > 0 && size < announced) return invalid("The body ended early.");
+  const [only] = chunks;
+  if (chunks.length === 1 && only !== undefined) return succeed(only);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return succeed(bytes);
+};
+
+/** `ignoreBOM` keeps the mark in the text, so that it can be refused instead of silently dropped. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export const decodeText = (bytes: Uint8Array): Result<string, BodyFailure> => {
+  let text: string;
+  try {
+    text = decoder.decode(bytes);
+  } catch {
+    return invalid("The body is not valid UTF-8.");
+  }
+  return text.startsWith("\uFEFF")
+    ? invalid("The body starts with a byte order mark.")
+    : succeed(text);
+};
+
+const tooLarge = () =>
+  fail({ code: "body-too-large", detail: `The body exceeds ${BODY_BYTES_MAX} bytes.` } as const);
+
+const unsupported = (detail: string) => fail({ code: "unsupported-media-type", detail } as const);
+
+const invalid = (detail: string) => fail({ code: "request-invalid", detail } as const);

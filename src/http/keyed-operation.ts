@@ -1,0 +1,101 @@
+/**
+ * One keyed request, from the wire to the key object and back. The order of checks is the contract's: 401, 403,
+ * 429, 415, 413, key, JSON syntax; then the object judges the key's state, and only for a free key the schema.
+ */
+import {
+  IDEMPOTENCY_EXPIRES,
+  IDEMPOTENCY_KEY,
+  IDEMPOTENT_REPLAYED,
+  httpDate,
+} from "../contract/headers.ts";
+import { type Fingerprinted, fingerprint } from "../idempotency/fingerprint.ts";
+import { parseIdempotencyKey } from "../idempotency/key.ts";
+import { crashPoint } from "../kernel/crash-point.ts";
+import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
+import { type Json, parseJson } from "../kernel/json.ts";
+import { fail, type Result } from "../kernel/result.ts";
+import { type KeyReply, keyPath } from "../objects/key-call.ts";
+import { objectFor } from "../objects/routing.ts";
+import type { Operation } from "../operations/define-operation.ts";
+import { admit, forbidden } from "./access.ts";
+import { type HttpContext, originOf } from "./context.ts";
+import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
+import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
+import { callObject } from "./object-call.ts";
+import { waitMsOf } from "./prefer.ts";
+import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
+
+export const keyedOperation =
+  (operation: Operation) =>
+  async (c: HttpContext): Promise<Response> => {
+    const admitted = await admit(c, [operation.scope]);
+    if (!admitted.ok) return admitted.failure;
+    const { tenant, scopes } = admitted.value;
+
+    const keyHeader = c.req.header(IDEMPOTENCY_KEY);
+    if (await isOverNewKeyLimit(c.env.NEW_KEYS, tenant, keyHeader)) {
+      return problemResponse(c, "rate-limited", { afterMs: RATE_PERIOD_MS });
+    }
+    const media = checkMediaType(c.req.raw.headers);
+    if (!media.ok) return problemResponse(c, media.failure.code, media.failure);
+    const bytes = await readBytes(c.req.raw);
+    if (!bytes.ok) return problemResponse(c, bytes.failure.code, bytes.failure);
+
+    // Where a key is optional and none was sent, the request gets one of its own: one path for all.
+    const key =
+      keyHeader === undefined && !operation.keyRequired
+        ? parseIdempotencyKey(timeOrderedId(Date.now(), systemRandomness))
+        : parseIdempotencyKey(keyHeader);
+    if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
+
+    const body = parseBody(bytes.value);
+    if (!body.ok) return problemResponse(c, "request-invalid", { detail: body.failure });
+    const missing = operation.moreScopes(body.value).find((scope) => !scopes.has(scope));
+    if (missing !== undefined) return forbidden(c, missing);
+
+    const request: Fingerprinted = {
+      operation: operation.name,
+      params: c.req.param(),
+      query: [...new URL(c.req.url).searchParams],
+      body: body.value,
+    };
+    const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
+    const print = fingerprint(request);
+    if (print === undefined) throw new Error("The current fingerprint version is not computable.");
+    const reply = await callObject(c.env, object, (stub) =>
+      stub.submit({
+        tenant,
+        key: key.value,
+        object,
+        request,
+        fingerprint: print,
+        origin: originOf(c),
+        waitMs: waitMsOf(c.req.header("Prefer")),
+      }),
+    );
+    if (CRASH_POINTS) c.executionCtx.waitUntil(crashPoint("answer-sent"));
+    return toResponse(c, key.value, reply);
+  };
+
+const parseBody = (bytes: Uint8Array): Result<Json, string> => {
+  const text = decodeText(bytes);
+  return text.ok ? parseJson(text.value) : fail(text.failure.detail);
+};
+
+const toResponse = (c: HttpContext, key: string, reply: KeyReply): Response => {
+  if (reply.kind === "problem") {
+    const { kind: _, code, ...details } = reply;
+    return problemResponse(c, code, { ...details, instance: keyPath(key) });
+  }
+  const { status, headers, body } = reply.response;
+  return new Response(body, {
+    status,
+    headers: {
+      ...headers,
+      "Cache-Control": "no-store",
+      [IDEMPOTENCY_EXPIRES]: httpDate(reply.expiresAtS),
+      ...(reply.replayed ? { [IDEMPOTENT_REPLAYED]: "true" } : {}),
+      ...(status >= 300 ? shouldRetryHeaders(false) : {}),
+    },
+  });
+};

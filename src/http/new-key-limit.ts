@@ -1,0 +1,24 @@
+/**
+ * How many new keys a tenant may use in a minute, counted before any object is touched. Counting is per location
+ * and approximate; a key that this isolate has counted is a retry, and is not counted again.
+ */
+import { BoundedMap } from "../kernel/bounded-map.ts";
+import { COUNTED_KEYS_MAX } from "../kernel/limits.ts";
+
+/** The period of the rate limiting binding in `wrangler.toml`. */
+export const RATE_PERIOD_MS = 60_000;
+
+const counted = new BoundedMap<string, true>(COUNTED_KEYS_MAX);
+
+export const isOverNewKeyLimit = async (
+  limiter: RateLimit | undefined,
+  tenant: string,
+  key: string | undefined,
+): Promise<boolean> => {
+  if (limiter === undefined || key === undefined) return false;
+  const name = `${tenant} ${key}`;
+  if (counted.get(name) === true) return false;
+  const { success } = await limiter.limit({ key: tenant });
+  if (success) counted.set(name, true);
+  return !success;
+};

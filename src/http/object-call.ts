@@ -1,0 +1,30 @@
+/** Calls the object that holds a key. A broken call is made again: every method may run twice. */
+import type { Bindings } from "../env.ts";
+import type { KeyObjectMethods } from "../objects/key-object.ts";
+import { OBJECT_CALLS_MAX } from "../kernel/limits.ts";
+
+/** Throws what the last call threw. */
+export const callObject = async <Value>(
+  env: Bindings,
+  object: string,
+  call: (stub: KeyObjectMethods) => Promise<Value>,
+): Promise<Value> => {
+  for (let tries = 1; ; tries++) {
+    // A stub whose call broke is dead: each try takes a new one.
+    // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
+    const stub = env.KEY_OBJECT.getByName(object) as unknown as KeyObjectMethods;
+    try {
+      return await call(stub);
+    } catch (error) {
+      if (tries === OBJECT_CALLS_MAX || !isWorthRepeating(error)) throw error;
+    }
+  }
+};
+
+/** An overloaded object is only loaded more by another call. */
+const isWorthRepeating = (error: unknown): boolean =>
+  typeof error === "object" &&
+  error !== null &&
+  "retryable" in error &&
+  error.retryable === true &&
+  !("overloaded" in error && error.overloaded === true);

@@ -1,0 +1,383 @@
+/**
+ * GET /openapi.json: OpenAPI 3.1, from the same definitions that route and validate. Every operation lists its
+ * problems, each with its rule for retries, and every POST and PATCH its required Idempotency-Key.
+ */
+import { z } from "zod";
+import {
+  IDEMPOTENCY_EXPIRES,
+  IDEMPOTENCY_KEY,
+  IDEMPOTENT_REPLAYED,
+  JSON_TYPE,
+  PROBLEM_TYPE,
+  REQUEST_ID,
+  SHOULD_RETRY,
+} from "../contract/headers.ts";
+import { type Problem, type ProblemCode, PROBLEMS } from "../contract/problems.ts";
+import { KEY_LENGTH_MAX, KEY_LENGTH_MIN, WAIT_SECONDS_MAX } from "../kernel/limits.ts";
+import type { Operation } from "../operations/define-operation.ts";
+import type { Query } from "../operations/define-query.ts";
+import { type HttpContext, originOf } from "./context.ts";
+
+type Definitions = {
+  readonly operations: readonly Operation[];
+  readonly queries: readonly Query[];
+};
+
+type Schema = Readonly<Record<string, unknown>>;
+
+/** What any keyed request may get, whatever its operation. */
+const KEYED: readonly ProblemCode[] = [
+  "idempotency-key-missing",
+  "idempotency-key-invalid",
+  "request-invalid",
+  "unauthenticated",
+  "forbidden",
+  "not-found",
+  "method-not-allowed",
+  "body-too-large",
+  "unsupported-media-type",
+  "idempotency-key-reused",
+  "request-in-flight",
+  "idempotency-key-expired",
+  "outcome-erased",
+  "rate-limited",
+  "operation-failed",
+  "internal-error",
+  "temporarily-unavailable",
+  "outcome-unknown-yet",
+];
+
+const READ: readonly ProblemCode[] = [
+  "request-invalid",
+  "unauthenticated",
+  "forbidden",
+  "not-found",
+  "method-not-allowed",
+  "internal-error",
+  "temporarily-unavailable",
+];
+
+export const openApiRoute = (definitions: Definitions) => {
+  // Made on first use: it is not on the path of a payment, nor of a cold start.
+  let document: Schema | undefined;
+  return (c: HttpContext): Response => {
+    document ??= openApiDocument(definitions);
+    return c.json({ ...document, servers: [{ url: originOf(c) }] });
+  };
+};
+
+export const openApiDocument = ({ operations, queries }: Definitions): Schema => {
+  const paths: Record<string, Record<string, Schema>> = {};
+  const add = (path: string, method: string, entry: Schema): void => {
+    paths[path] = { ...paths[path], [method.toLowerCase()]: entry };
+  };
+  for (const operation of operations)
+    add(operation.path, operation.method, operationEntry(operation));
+  for (const query of queries) add(query.path, "GET", queryEntry(query));
+  add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
+  add("/healthz", "GET", healthEntry());
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "Latchkey",
+      version: "1",
+      summary:
+        "Every POST and PATCH runs once within its key's life, and every retry gets the same answer.",
+      license: { name: "MIT", identifier: "MIT" },
+    },
+    servers: [{ url: "/" }],
+    security: [{ bearer: [] }],
+    tags: [...new Set([...operations, ...queries].map(tagOf)), "idempotency-keys", "service"].map(
+      (name) => ({ name }),
+    ),
+    paths,
+    components: {
+      securitySchemes: {
+        bearer: {
+          type: "http",
+          scheme: "bearer",
+          bearerFormat: "JWT",
+          description:
+            "A JWT whose `tenant` (or `sub`) is the tenant and whose `scope` grants the operation.",
+        },
+      },
+      parameters: {
+        IdempotencyKey: keyParameter(true),
+        OptionalIdempotencyKey: keyParameter(false),
+        Prefer,
+      },
+      headers: HEADERS,
+      schemas: { Problem: PROBLEM_SCHEMA, KeyState: KEY_STATE_SCHEMA },
+    },
+  };
+};
+
+const operationEntry = (operation: Operation): Schema => ({
+  operationId: operation.name,
+  summary: operation.summary,
+  description: `Needs the scope \`${operation.scope}\`. The answer is replayed for ${operation.keyLifetimeSeconds / 3600} hours.`,
+  tags: [tagOf(operation)],
+  parameters: [
+    ...pathParameters(operation),
+    {
+      $ref: `#/components/parameters/${operation.keyRequired ? "IdempotencyKey" : "OptionalIdempotencyKey"}`,
+    },
+    { $ref: "#/components/parameters/Prefer" },
+  ],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(operation.input, "input") } },
+  },
+  responses: {
+    "2XX": {
+      description:
+        "Done: by this request, or by an earlier one with this key (then it is marked as a replay).",
+      headers: {
+        ...refs([IDEMPOTENT_REPLAYED, IDEMPOTENCY_EXPIRES, REQUEST_ID]),
+        Location: { description: "What was made (201 only)", schema: { type: "string" } },
+      },
+      content: { [JSON_TYPE]: { schema: jsonSchema(operation.output, "output") } },
+    },
+    ...problemResponses([
+      ...KEYED.map((code) => [code, PROBLEMS[code]] as const),
+      ...Object.entries(operation.refusals),
+    ]),
+  },
+});
+
+const queryEntry = (query: Query): Schema => ({
+  operationId: query.name,
+  summary: query.summary,
+  description: `Needs the scope \`${query.scope}\`.`,
+  tags: [tagOf(query)],
+  parameters: [...pathParameters(query), ...parametersOf(query.search, "query")],
+  responses: {
+    "200": {
+      description: "Read from the primary.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(query.output, "output") } },
+    },
+    ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const keyStatusEntry = (): Schema => ({
+  operationId: "idempotency-keys.get",
+  summary: "What became of a key",
+  description: "Needs the scope `read`. Never reveals the stored answer.",
+  tags: ["idempotency-keys"],
+  parameters: [
+    {
+      name: "key",
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+      description: "The key, percent-encoded",
+    },
+  ],
+  responses: {
+    "200": {
+      description: "Its state.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: { $ref: "#/components/schemas/KeyState" } } },
+    },
+    ...problemResponses(
+      [...READ, "idempotency-key-invalid" as const].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const healthEntry = (): Schema => {
+  const health = {
+    type: "object",
+    required: ["status", "faults"],
+    properties: {
+      status: { enum: ["ok", "unavailable"] },
+      faults: { type: "array", items: { type: "string" } },
+    },
+  };
+  const answer = (description: string) => ({
+    description,
+    content: { [JSON_TYPE]: { schema: health } },
+  });
+  return {
+    operationId: "service.health",
+    summary: "Whether this Worker can serve, and if not, why",
+    tags: ["service"],
+    security: [],
+    responses: {
+      "200": answer("It can."),
+      "503": answer("It cannot."),
+      ...problemResponses([["method-not-allowed", PROBLEMS["method-not-allowed"]]]),
+    },
+  };
+};
+
+/** One response for each status, naming every problem that has it and what it means for a retry. */
+const problemResponses = (
+  problems: readonly (readonly [string, Problem])[],
+): Record<string, Schema> => {
+  const byStatus = new Map<number, (readonly [string, Problem])[]>();
+  for (const entry of problems) {
+    // The operator may have chosen 409 for a key in flight.
+    const statuses = entry[0] === "request-in-flight" ? [423, 409] : [entry[1].status];
+    for (const status of statuses) byStatus.set(status, [...(byStatus.get(status) ?? []), entry]);
+  }
+  const responses: Record<string, Schema> = {};
+  for (const [status, entries] of byStatus) {
+    const retryable = entries.some(([, problem]) => problem.shouldRetry);
+    responses[status] = {
+      description: entries.map(([code, { title }]) => `\`${code}\`: ${title}.`).join(" "),
+      headers: refs([REQUEST_ID, ...SHOULD_RETRY, ...(retryable ? ["Retry-After"] : [])]),
+      content: {
+        [PROBLEM_TYPE]: {
+          schema: {
+            allOf: [
+              { $ref: "#/components/schemas/Problem" },
+              { properties: { code: { enum: [...new Set(entries.map(([code]) => code))] } } },
+            ],
+          },
+        },
+      },
+      "x-retry": Object.fromEntries(
+        entries.map(([code, { use, shouldRetry }]) => [code, { use, shouldRetry }]),
+      ),
+    };
+  }
+  return responses;
+};
+
+const tagOf = ({ name }: { readonly name: string }): string => name.split(".")[0] ?? name;
+
+const pathParameters = (definition: Operation | Query): Schema[] =>
+  parametersOf(definition.params, "path");
+
+const parametersOf = (schema: z.ZodType, place: "path" | "query"): Schema[] => {
+  const { properties = {}, required = [] } = jsonSchema(schema, "input") as {
+    properties?: Record<string, Schema>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, property]) => ({
+    name,
+    in: place,
+    required: place === "path" || required.includes(name),
+    schema: property,
+  }));
+};
+
+const jsonSchema = (schema: z.ZodType, io: "input" | "output"): Schema => {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
+  return rest;
+};
+
+const refs = (names: readonly string[]): Record<string, Schema> =>
+  Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
+
+const keyParameter = (required: boolean): Schema => ({
+  name: IDEMPOTENCY_KEY,
+  in: "header",
+  required,
+  description:
+    "One for each intended operation, the same on every try. Printable ASCII, bare or as a quoted structured-field string.",
+  schema: {
+    type: "string",
+    // Two more for the quotes of the structured form.
+    minLength: KEY_LENGTH_MIN,
+    maxLength: KEY_LENGTH_MAX + 2,
+    pattern: String.raw`^("[!#-+\-.\/0-:<-\[\]-~]+"|[!#-+\-.\/0-:<-\[\]-~]+)$`,
+  },
+  example: "0e1f5b7a-5b0c-4c7e-9d51-0b6f4f6f7a11",
+});
+
+const Prefer: Schema = {
+  name: "Prefer",
+  in: "header",
+  required: false,
+  description: `\`wait=N\`: if the key is in flight, hold the request for up to N seconds (at most ${WAIT_SECONDS_MAX}) and replay (RFC 7240).`,
+  schema: { type: "string" },
+  example: "wait=20",
+};
+
+const HEADERS: Record<string, Schema> = {
+  [IDEMPOTENT_REPLAYED]: {
+    description: "`true` on a replay; absent on the first answer",
+    schema: { type: "string", enum: ["true"] },
+  },
+  [IDEMPOTENCY_EXPIRES]: {
+    description: "HTTP date: before it the key replays, from it on it answers 410",
+    schema: { type: "string" },
+  },
+  [REQUEST_ID]: { description: "Of this very request; never replayed", schema: { type: "string" } },
+  "Retry-After": { description: "Seconds", schema: { type: "integer", minimum: 1 } },
+  ...Object.fromEntries(
+    SHOULD_RETRY.map((name) => [
+      name,
+      {
+        description: "Whether sending the same request again can help",
+        schema: { type: "string", enum: ["true", "false"] },
+      },
+    ]),
+  ),
+};
+
+const PROBLEM_SCHEMA: Schema = {
+  type: "object",
+  description: "RFC 9457 problem details",
+  required: ["type", "title", "status", "detail", "code", "retry"],
+  properties: {
+    type: { type: "string", format: "uri" },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string" },
+    instance: { type: "string" },
+    code: { type: "string" },
+    retry: {
+      type: "object",
+      required: ["use", "reason"],
+      properties: {
+        use: { enum: ["same-key", "new-key", "never"] },
+        afterMs: { type: "integer", minimum: 0 },
+        successProbability: { type: "number", minimum: 0, maximum: 1 },
+        reason: { type: "string" },
+      },
+    },
+    errors: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["pointer", "detail"],
+        properties: { pointer: { type: "string" }, detail: { type: "string" } },
+      },
+    },
+    mismatched: {
+      type: "array",
+      description: "Names of the members that differ from the first request; never their values",
+      items: { type: "string" },
+    },
+    link: { type: "string", description: "Path of what the key made" },
+  },
+};
+
+const nullable = (type: string): Schema => ({ type: [type, "null"] });
+
+const KEY_STATE_SCHEMA: Schema = {
+  type: "object",
+  required: ["key", "state", "operation", "attempts", "outcome", "link", "createdAt", "expiresAt"],
+  properties: {
+    key: { type: "string" },
+    state: { enum: ["free", "unknown-yet", "in-flight", "completed", "expired", "uncertain"] },
+    operation: nullable("string"),
+    attempts: {
+      ...nullable("integer"),
+      description: "Sends to the database; above 1, an earlier one got no answer",
+    },
+    outcome: {
+      type: ["object", "null"],
+      required: ["status", "refusal"],
+      properties: { status: { type: "integer" }, refusal: nullable("string") },
+    },
+    link: nullable("string"),
+    createdAt: nullable("string"),
+    expiresAt: nullable("string"),
+  },
+};

@@ -1,0 +1,27 @@
+/** One GET: authenticated, validated, answered from the primary. */
+import { ReadFailed, tenantReader } from "../journal/reader.ts";
+import type { Query } from "../operations/define-query.ts";
+import { admit } from "./access.ts";
+import type { HttpContext } from "./context.ts";
+import { problemResponse } from "./problem-response.ts";
+
+export const queryRoute =
+  (query: Query) =>
+  async (c: HttpContext): Promise<Response> => {
+    const admitted = await admit(c, [query.scope]);
+    if (!admitted.ok) return admitted.failure;
+    try {
+      const reader = tenantReader(c.env.DB, admitted.value.tenant);
+      const found = await query.run(reader, c.req.param(), c.req.query());
+      if (!found.ok) {
+        return problemResponse(c, "request-invalid", { members: { errors: found.failure } });
+      }
+      if (found.value === undefined) return problemResponse(c, "not-found");
+      return c.json(found.value, 200, { "Cache-Control": "no-store" });
+    } catch (error) {
+      if (error instanceof ReadFailed) {
+        return problemResponse(c, "temporarily-unavailable", { detail: error.message });
+      }
+      throw error;
+    }
+  };

@@ -1,0 +1,42 @@
+/**
+ * The idempotency key as the client sends it: the structured-field string `"k…"` of
+ * draft-ietf-httpapi-idempotency-key-header-07 section 2.1 (RFC 9651 section 3.3.3), or bare `k…` as
+ * every client sends it. Both are one key. Everything doubtful is refused: two header lines arrive joined
+ * by a comma, and a byte outside ASCII arrives as U+FFFD, so that different keys would become one.
+ */
+import type { ProblemCode } from "../contract/problems.ts";
+import { KEY_LENGTH_MAX, KEY_LENGTH_MIN } from "../kernel/limits.ts";
+import { fail, type Result, succeed } from "../kernel/result.ts";
+
+/** Printable ASCII without space `"` `,` `;` `\`. */
+const ALLOWED = /^[!#-+\--:<-[\]-~]+$/;
+
+export type KeyFailure = {
+  readonly code: Extract<ProblemCode, "idempotency-key-missing" | "idempotency-key-invalid">;
+  readonly detail: string;
+};
+
+/** @param header the header's value, or undefined or null if the request has none */
+export const parseIdempotencyKey = (
+  header: string | null | undefined,
+): Result<string, KeyFailure> => {
+  const text = header?.trim() ?? "";
+  if (text === "") {
+    return fail({ code: "idempotency-key-missing", detail: "Send an Idempotency-Key header." });
+  }
+  const key =
+    text.length >= 2 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text;
+  if (key.length < KEY_LENGTH_MIN || key.length > KEY_LENGTH_MAX) {
+    return invalid(
+      `The key has ${key.length} characters; ${KEY_LENGTH_MIN} to ${KEY_LENGTH_MAX} are accepted.`,
+    );
+  }
+  if (!ALLOWED.test(key)) {
+    return invalid(
+      'The key may hold printable ASCII without space, ", comma, semicolon or backslash, and the header may be sent once.',
+    );
+  }
+  return succeed(key);
+};
+
+const invalid = (detail: string) => fail({ code: "idempotency-key-invalid", detail } as const);

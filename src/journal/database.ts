@@ -1,0 +1,53 @@
+/**
+ * The part of a D1 database that Latchkey uses, and what its errors prove. The tests put wrappers that lose,
+ * delay and repeat batches behind the same type.
+ */
+import type { Sql } from "../kernel/sql.ts";
+
+export type Database = Pick<D1Database, "prepare" | "batch">;
+
+export const statement = (db: Database, { text, params }: Sql): D1PreparedStatement =>
+  db.prepare(text).bind(...params);
+
+export type DatabaseFailure =
+  /** The database judged the batch and undid it: certainly nothing was applied. */
+  | { readonly kind: "aborted"; readonly constraint: string }
+  /** Tables are missing: `wrangler d1 migrations apply` has not run. Nothing was applied. */
+  | { readonly kind: "not-migrated" }
+  /** Anything else, a lost connection or a time-out: it may have been applied, or may yet be. */
+  | { readonly kind: "unknown"; readonly message: string };
+
+/**
+ * D1's errors are texts. Only SQLite's own verdict on a statement proves that the batch was undone; every
+ * other text, known or new, proves nothing.
+ */
+export const classifyFailure = (error: unknown): DatabaseFailure => {
+  const message = error instanceof Error ? error.message : String(error);
+  if (/\bno such (table|column)\b/.test(message)) return { kind: "not-migrated" };
+  if (!/SQLITE_(CONSTRAINT|ERROR|MISMATCH|TOOBIG|RANGE)/.test(message)) {
+    return { kind: "unknown", message };
+  }
+  return { kind: "aborted", constraint: constraintIn(message) };
+};
+
+/** The constraint's name, a trigger's RAISE code, or the message itself. */
+const constraintIn = (message: string): string =>
+  /CHECK constraint failed: (\w+)/.exec(message)?.[1] ??
+  /D1_ERROR: (\w+): SQLITE_CONSTRAINT/.exec(message)?.[1] ??
+  message;
+
+/** Numbers and text come back as they went in; whoever reads a row parses it. */
+export type DatabaseRow = Readonly<Record<string, unknown>>;
+
+/** Rejects with `TimedOut` after `ms`. The work itself goes on: whoever sent it must not assume its end. */
+export const withTimeout = async <Value>(work: Promise<Value>, ms: number): Promise<Value> => {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`No answer within ${ms} ms.`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+};

@@ -1,0 +1,294 @@
+/**
+ * Group commit: while one batch is on its way to D1, the operations that arrive wait in a bounded queue; when
+ * it returns they go together in the next. No timers decide when.
+ *
+ * Each operation stands or falls alone. What a lost answer means is decided *per key*, by reading the journal:
+ * a row found settles that key and says nothing of its neighbours; an absent one is sent again under a new
+ * nonce with the same ids. Absence is not evidence: the first send may still commit, and then its effects find a
+ * foreign nonce and change nothing.
+ */
+import type { Clock } from "../kernel/clock.ts";
+import { crashPoint } from "../kernel/crash-point.ts";
+import {
+  GROUP_BYTES_MAX,
+  GROUP_OPERATIONS_MAX,
+  GROUP_STATEMENTS_MAX,
+  QUEUE_OPERATIONS_MAX,
+  RECOVERY_PAUSE_MS,
+  RECOVERY_PAUSE_MS_MAX,
+  SEND_TIMEOUT_MS,
+} from "../kernel/limits.ts";
+import {
+  classifyFailure,
+  type Database,
+  type DatabaseFailure,
+  statement,
+  withTimeout,
+} from "./database.ts";
+import { findRecords } from "./journal.ts";
+import { type JournalEntry, parseRecordRow } from "./record-row.ts";
+import { type Send, statementCount, statementsOf } from "./statements.ts";
+import type { Fate, Submission } from "./submission.ts";
+
+export type GroupCommitSetup = {
+  readonly db: Database;
+  readonly clock: Clock;
+  /** A fresh, globally unique text for every call. */
+  readonly mintNonce: () => string;
+  readonly pause: (ms: number) => Promise<void>;
+  /** Runs between two groups, when no batch is under way. Must not reject. */
+  readonly between: () => Promise<void>;
+  /** Told of constraint violations and effects that found no row: a guard is missing. */
+  readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
+};
+
+/** A submission in the queue or under way. */
+type Pending = {
+  readonly submission: Submission;
+  readonly settle: (fate: Fate) => void;
+  settled: boolean;
+  attempts: number;
+  /** Nonces of every send so far: a found row with one of them is this request's own. */
+  readonly nonces: Set<string>;
+  /** Whether a send got no answer: from then on the key may have been claimed by it, now or later. */
+  unanswered: boolean;
+  forcedRefusal?: Send["forcedRefusal"];
+};
+
+export class GroupCommit {
+  readonly #setup: GroupCommitSetup;
+  readonly #queue: Pending[] = [];
+  #running = false;
+
+  constructor(setup: GroupCommitSetup) {
+    this.#setup = setup;
+  }
+
+  /** Commits one operation. Never rejects. */
+  commit(submission: Submission): Promise<Fate> {
+    if (this.#queue.length >= QUEUE_OPERATIONS_MAX) {
+      return Promise.resolve({ kind: "unavailable", reason: "The queue to the database is full." });
+    }
+    return new Promise((resolve) => {
+      const pending: Pending = {
+        submission,
+        settle: (fate) => {
+          pending.settled = true;
+          resolve(fate);
+        },
+        settled: false,
+        attempts: 0,
+        nonces: new Set(),
+        unanswered: false,
+      };
+      this.#queue.push(pending);
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#queue.length > 0) {
+        const group = this.#takeGroup();
+        if (CRASH_POINTS) await crashPoint("before-claim");
+        await this.#commitGroup(group).catch((error: unknown) => this.#abandon(group, error));
+        await this.#setup.between();
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  /** The longest head of the queue within the bounds; never empty. */
+  #takeGroup(): Pending[] {
+    let statements = 0;
+    let bytes = 0;
+    let size = 0;
+    for (const { submission } of this.#queue) {
+      statements += statementCount(submission);
+      bytes += submission.bytes;
+      const full =
+        size === GROUP_OPERATIONS_MAX ||
+        statements > GROUP_STATEMENTS_MAX ||
+        bytes > GROUP_BYTES_MAX;
+      if (size > 0 && full) break;
+      size += 1;
+    }
+    return this.#queue.splice(0, size);
+  }
+
+  /** A broken invariant in the middle of a group: nobody may be left waiting, and nothing is claimed to be known. */
+  #abandon(group: readonly Pending[], error: unknown): void {
+    this.#setup.alert("group-abandoned", { error: String(error) });
+    for (const pending of group) {
+      pending.unanswered = true;
+      giveUp(pending, "The group could not be processed.");
+    }
+  }
+
+  async #commitGroup(group: readonly Pending[]): Promise<void> {
+    let open = group;
+    for (let round = 0; ; round++) {
+      open = this.#withinBudget(open);
+      if (open.length === 0) return;
+      const failure = await this.#send(open);
+      switch (failure?.kind) {
+        case "aborted":
+          return this.#split(open, failure.constraint);
+        case "not-migrated":
+          for (const pending of open) giveUp(pending, "The database is not migrated.");
+          return;
+        case "unknown":
+          this.#setup.alert("batch-unanswered", {
+            operations: open.length,
+            error: failure.message,
+          });
+          open = await this.#lookUp(open, false);
+          if (open.length > 0) await this.#setup.pause(pauseMs(round));
+          break;
+        case undefined:
+          await this.#lookUp(open, true);
+          return;
+      }
+    }
+  }
+
+  /**
+   * One of the group made SQLite undo the batch. Halve it until that one stands alone; then its effects are
+   * impossible, and its key is spent on the refusal that the constraint stands for.
+   */
+  async #split(group: readonly Pending[], constraint: string): Promise<void> {
+    const [only] = group;
+    if (only === undefined) return;
+    if (group.length > 1) {
+      const middle = Math.ceil(group.length / 2);
+      await this.#commitGroup(group.slice(0, middle));
+      await this.#commitGroup(group.slice(middle));
+      return;
+    }
+    const { operation, refusalOf, refusalResponse } = only.submission;
+    this.#setup.alert("constraint-violated", { operation, constraint });
+    if (only.forcedRefusal !== undefined) {
+      giveUp(only, "The refusal could not be stored.");
+      return;
+    }
+    only.forcedRefusal = refusalResponse(refusalOf(constraint));
+    await this.#commitGroup(group);
+  }
+
+  /** Those whose caller still has time; the others are told what is known. */
+  #withinBudget(group: readonly Pending[]): Pending[] {
+    const now = this.#setup.clock();
+    return group.filter((pending) => {
+      if (pending.settled) return false;
+      if (now < pending.submission.deadlineMs) return true;
+      giveUp(pending, "The database did not answer in time.");
+      return false;
+    });
+  }
+
+  /** Sends one batch and settles every operation whose claim it returned. A failure is given back. */
+  async #send(group: readonly Pending[]): Promise<DatabaseFailure | undefined> {
+    const { db, mintNonce } = this.#setup;
+    const sends = group.map((pending): Send => {
+      const nonce = mintNonce();
+      pending.nonces.add(nonce);
+      pending.attempts += 1;
+      return {
+        submission: pending.submission,
+        nonce,
+        attempt: pending.attempts,
+        ...(pending.forcedRefusal ? { forcedRefusal: pending.forcedRefusal } : {}),
+      };
+    });
+    const statements = sends.map(statementsOf);
+    let results: D1Result[];
+    try {
+      const batch = db.batch(statements.flat().map((one) => statement(db, one)));
+      if (CRASH_POINTS) await crashPoint("batch-sent");
+      results = await withTimeout(batch, SEND_TIMEOUT_MS);
+    } catch (error) {
+      const failure = classifyFailure(error);
+      if (failure.kind === "unknown") for (const pending of group) pending.unanswered = true;
+      return failure;
+    }
+    if (CRASH_POINTS) await crashPoint("batch-committed");
+    let at = 0;
+    group.forEach((pending, i) => {
+      const count = statements[i]?.length ?? 0;
+      this.#settleFrom(pending, results.slice(at, at + count));
+      at += count;
+    });
+    return undefined;
+  }
+
+  /** From the results of one operation's statements. No row from the claim: taken or stale, the lookup tells. */
+  #settleFrom(pending: Pending, results: readonly D1Result[]): void {
+    const claimed = results[0]?.results[0];
+    if (claimed === undefined) return;
+    const { answer } = pending.submission.plan;
+    const completed = answer.computed === undefined ? undefined : results.at(-1)?.results[0];
+    const entry = parseRecordRow(completed ?? claimed);
+    if (entry.refusal === null && pending.forcedRefusal === undefined) {
+      pending.submission.plan.effects.forEach((effect, i) => {
+        if (effect.kind === "update" && results[i + 1]?.meta.changes === 0) {
+          this.#setup.alert("effect-found-no-row", {
+            operation: pending.submission.operation,
+            table: effect.table,
+          });
+        }
+      });
+    }
+    pending.settle({ kind: "recorded", entry, own: true });
+  }
+
+  /**
+   * Reads the keys that are still open. Found: settled. Absent: stale if the send was answered (a fact did not
+   * hold, or the claim would be there); else given back, to be sent again.
+   */
+  async #lookUp(group: readonly Pending[], answered: boolean): Promise<Pending[]> {
+    const open = group.filter((pending) => !pending.settled);
+    if (open.length === 0) return [];
+    if (CRASH_POINTS) await crashPoint("recovery");
+    const found = await this.#read(open);
+    return open.filter((pending) => {
+      if (pending.settled) return false;
+      const entry = found.get(pending.submission.key);
+      if (entry !== undefined) {
+        const own = pending.nonces.has(entry.nonce);
+        pending.settle({ kind: "recorded", entry, own });
+      } else if (answered) {
+        pending.settle({ kind: "stale", mayYetCommit: pending.unanswered });
+      }
+      return !pending.settled;
+    });
+  }
+
+  /** Reads until it gets an answer or everybody's budget is spent. */
+  async #read(group: readonly Pending[]): Promise<Map<string, JournalEntry>> {
+    const { db, pause } = this.#setup;
+    const keys = group.map(({ submission }) => submission.key);
+    const tenant = group[0]?.submission.tenant ?? "";
+    for (let round = 0; ; round++) {
+      try {
+        return await withTimeout(findRecords(db, tenant, keys), SEND_TIMEOUT_MS);
+      } catch {
+        await pause(pauseMs(round));
+        // Whether the key was taken could not be read: the claim may be there, so nothing may be denied.
+        for (const pending of group) pending.unanswered = true;
+        if (this.#withinBudget(group).length === 0) return new Map();
+      }
+    }
+  }
+}
+
+/** Tells the caller what can be told: `unknown` as soon as one send got no answer. */
+const giveUp = (pending: Pending, reason: string): void => {
+  if (pending.settled) return;
+  pending.settle({ kind: pending.unanswered ? "unknown" : "unavailable", reason });
+};
+
+/** Doubles from the first pause to the maximum. */
+const pauseMs = (round: number): number =>
+  Math.min(RECOVERY_PAUSE_MS * 2 ** round, RECOVERY_PAUSE_MS_MAX);

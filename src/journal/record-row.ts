@@ -1,0 +1,75 @@
+/** A row of the journal, parsed once, as the record that the decision reads. */
+import { z } from "zod";
+import type { KeyRecord } from "../idempotency/key-record.ts";
+
+const textMap = z
+  .string()
+  .transform((text) => z.record(z.string(), z.string()).parse(JSON.parse(text)));
+
+const recordRow = z.object({
+  key: z.string(),
+  operation: z.string(),
+  fingerprint_version: z.number(),
+  fingerprint: z.string(),
+  members: textMap.nullable(),
+  nonce: z.string(),
+  attempt: z.number(),
+  state: z.enum(["in-flight", "final", "uncertain", "expired"]),
+  refusal: z.string().nullable(),
+  status: z.number(),
+  headers: textMap.nullable(),
+  body: z.string().nullable(),
+  link: z.string().nullable(),
+  created_at_ms: z.number(),
+  expires_at_s: z.number(),
+  forget_at_s: z.number(),
+});
+
+export type JournalEntry = {
+  readonly key: string;
+  readonly operation: string;
+  readonly nonce: string;
+  readonly attempt: number;
+  readonly refusal: string | null;
+  readonly status: number;
+  readonly createdAtMs: number;
+  readonly forgetAtS: number;
+  readonly record: KeyRecord;
+};
+
+/** Throws on a row that the schema's constraints forbid. */
+export const parseRecordRow = (row: unknown): JournalEntry => {
+  const r = recordRow.parse(row);
+  const claimed = {
+    fingerprintVersion: r.fingerprint_version,
+    fingerprint: r.fingerprint,
+    members: r.members ?? {},
+    expiresAtS: r.expires_at_s,
+    link: r.link,
+  };
+  const { state } = r;
+  const record: KeyRecord =
+    state === "final"
+      ? { ...claimed, state, response: stored(r.status, r.headers, r.body) }
+      : { ...claimed, state };
+  return {
+    key: r.key,
+    operation: r.operation,
+    nonce: r.nonce,
+    attempt: r.attempt,
+    refusal: r.refusal,
+    status: r.status,
+    createdAtMs: r.created_at_ms,
+    forgetAtS: r.forget_at_s,
+    record,
+  };
+};
+
+const stored = (status: number, headers: Record<string, string> | null, body: string | null) => {
+  if (headers === null || body === null) {
+    throw new Error(
+      "A final journal row has no body: the constraint journal_outcome_kept is gone.",
+    );
+  }
+  return { status, headers, body };
+};

@@ -1,0 +1,143 @@
+/**
+ * A plan as SQL. For each operation, in this order:
+ *
+ * 1. the **claim**: inserts the journal row, judging facts and guards on the way. It never aborts: a taken key,
+ *    or a stale fact, inserts nothing and returns nothing. A second delivery of the same send finds its own
+ *    nonce and is counted.
+ * 2. the **effects**, each under the condition that the row in the journal is this very send's, was accepted, and
+ *    arrived once;
+ * 3. if the answer has computed members, their values.
+ *
+ * Every value is a parameter; table and column names come from the operations' source.
+ */
+import { REFUSAL_HEADERS, answerHeaders } from "../idempotency/stored-response.ts";
+import type { Computed, Condition, Effect, Row } from "../kernel/plan.ts";
+import { joinSql, type Sql, sql, trusted } from "../kernel/sql.ts";
+import type { Submission } from "./submission.ts";
+
+/** One try to commit a submission. */
+export type Send = {
+  readonly submission: Submission;
+  readonly nonce: string;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** Commit this refusal and no effects, whatever the guards say: an effect was found to be impossible. */
+  readonly forcedRefusal?: {
+    readonly code: string;
+    readonly status: number;
+    readonly body: string;
+  };
+};
+
+/** The columns that a claim gives back, and that a read of the journal selects. */
+export const RECORD_COLUMNS = trusted(
+  "key, operation, fingerprint_version, fingerprint, members, nonce, attempt, state, refusal, status, headers, body, link, created_at_ms, expires_at_s, forget_at_s",
+);
+
+/** The statements of one send: claim first, then effects, then computed values. */
+export const statementsOf = (send: Send): Sql[] => {
+  const { tenant, plan } = send.submission;
+  if (send.forcedRefusal) return [claim(send)];
+  const accepted = acceptedClaim(send);
+  const statements = [
+    claim(send),
+    ...plan.effects.map((effect) => effectStatement(tenant, effect, accepted)),
+  ];
+  const computed = Object.entries(plan.answer.computed ?? {});
+  if (computed.length > 0) statements.push(computedStatement(send, computed, accepted));
+  return statements;
+};
+
+/** How many statements a submission needs, without building them. */
+export const statementCount = ({ plan }: Submission): number =>
+  1 + plan.effects.length + (plan.answer.computed === undefined ? 0 : 1);
+
+const claim = (send: Send): Sql => {
+  const { submission: s, forcedRefusal } = send;
+  const { answer } = s.plan;
+  const refusals = forcedRefusal ? [] : s.plan.guards;
+  const verdict = forcedRefusal
+    ? sql`0`
+    : cases(
+        refusals.map((guard, i) =>
+          guard.holds === "never"
+            ? sql`WHEN 1 THEN ${trusted(String(i))}`
+            : sql`WHEN NOT ${condition(s.tenant, guard.holds)} THEN ${trusted(String(i))}`,
+        ),
+        trusted("NULL"),
+      );
+  // What is stored for the i-th refusal, and without one.
+  const outcomes = forcedRefusal
+    ? [forcedRefusal]
+    : refusals.map((guard) => s.refusalResponse(guard.refusal, guard.detail));
+  const pick = (column: (outcome: (typeof outcomes)[number]) => Sql, otherwise: Sql): Sql =>
+    cases(
+      outcomes.map(
+        (outcome, i) => sql`WHEN verdict = ${trusted(String(i))} THEN ${column(outcome)}`,
+      ),
+      otherwise,
+    );
+  const facts = (s.plan.facts ?? []).map((fact) => condition(s.tenant, fact));
+  const headers = JSON.stringify(answerHeaders(answer.status, answer.link));
+  return sql`
+WITH judged(verdict) AS MATERIALIZED (SELECT ${verdict})
+INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, members, object, nonce, attempt, state,
+  created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link)
+SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.fingerprint}, ${JSON.stringify(s.members)},
+  ${s.object}, ${send.nonce}, ${send.attempt}, 'final', ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
+  ${pick((o) => sql`${o.code}`, trusted("NULL"))},
+  ${pick((o) => trusted(String(o.status)), trusted(String(answer.status)))},
+  CASE WHEN verdict IS NULL THEN ${headers} ELSE ${JSON.stringify(REFUSAL_HEADERS)} END,
+  ${pick((o) => sql`${o.body}`, sql`${s.answerBody}`)},
+  CASE WHEN verdict IS NULL THEN ${answer.link} END
+FROM judged WHERE ${facts.length === 0 ? trusted("true") : joinSql(facts, " AND ")}
+ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
+RETURNING ${RECORD_COLUMNS}`;
+};
+
+const cases = (whens: readonly Sql[], otherwise: Sql): Sql =>
+  whens.length === 0 ? otherwise : sql`CASE ${joinSql(whens, " ")} ELSE ${otherwise} END`;
+
+const condition = (tenant: string, { table, where, negated }: Condition): Sql =>
+  sql`${trusted(negated ? "NOT EXISTS" : "EXISTS")} (SELECT 1 FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where}))`;
+
+/** True only inside the first delivery of this send, and only if no guard failed. */
+const acceptedClaim = ({ submission: { tenant, key }, nonce }: Send): Sql =>
+  sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND deliveries = 1 AND refusal IS NULL`;
+
+const effectStatement = (tenant: string, effect: Effect, accepted: Sql): Sql => {
+  const onlyIf = sql`EXISTS (SELECT 1 FROM journal WHERE ${accepted})`;
+  const table = trusted(effect.table);
+  switch (effect.kind) {
+    case "insert":
+      return sql`INSERT INTO ${table} (tenant, ${columns(effect.row)}) SELECT ${tenant}, ${values(effect.row)} WHERE ${onlyIf}${trusted(effect.ifAbsent ? " ON CONFLICT DO NOTHING" : "")}`;
+    case "update":
+      return sql`UPDATE ${table} SET ${assignments(effect.set)} WHERE tenant = ${tenant} AND (${effect.where}) AND ${onlyIf}`;
+  }
+};
+
+const computedStatement = (
+  { submission: { tenant } }: Send,
+  computed: readonly (readonly [string, Computed])[],
+  accepted: Sql,
+): Sql => {
+  const members = computed.map(
+    ([member, { table, value, where }]) =>
+      sql`${`$.${member}`}, (SELECT ${value} FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where}))`,
+  );
+  return sql`UPDATE journal SET body = json_set(body, ${joinSql(members, ", ")}) WHERE ${accepted} RETURNING ${RECORD_COLUMNS}`;
+};
+
+const columns = (row: Row): Sql => trusted(Object.keys(row).join(", "));
+
+const values = (row: Row): Sql =>
+  joinSql(
+    Object.values(row).map((value) => sql`${value}`),
+    ", ",
+  );
+
+const assignments = (row: Row): Sql =>
+  joinSql(
+    Object.entries(row).map(([column, value]) => sql`${trusted(column)} = ${value}`),
+    ", ",
+  );

@@ -1,0 +1,90 @@
+/**
+ * Every bound of the product, each with the reason for its number.
+ * Names end in their unit. What an operator may change is a var in `env.ts`, with its default here.
+ */
+
+/** A key shorter than this is a counter or a mistake: a v4 UUID without dashes has 32, a ULID 26. */
+export const KEY_LENGTH_MIN = 16;
+/** Stripe's limit, so that keys made for other services fit. */
+export const KEY_LENGTH_MAX = 255;
+
+/** Fifty order lines with names fit ten times over; a Worker can buffer it without thinking. */
+export const BODY_BYTES_MAX = 64 * 1024;
+/** A stored answer fits a D1 row (2 MB) eight times over, and 64 of them fit an RPC message. */
+export const STORED_RESPONSE_BYTES_MAX = 256 * 1024;
+/** Deeper than any honest request; shallow enough for every recursive reader behind us. */
+export const JSON_DEPTH_MAX = 32;
+
+/** Below the 30 s after which most proxies give up on a silent connection. */
+export const WAIT_SECONDS_MAX = 20;
+/** A hundred callers holding one key is a retry storm: the rest hear 423 at once. */
+export const WAITERS_PER_KEY_MAX = 100;
+/** Each held caller costs a promise and an open request in the object's 128 MB. */
+export const WAITERS_PER_OBJECT_MAX = 1_000;
+
+/** Stripe's figure, and what client libraries assume. */
+export const KEY_LIFETIME_SECONDS = 24 * 60 * 60;
+/** A tombstone outlives the longest queue, cron or human retry we know of: a month of statements. */
+export const TOMBSTONE_SECONDS = 30 * 24 * 60 * 60;
+/** No operation may ask for a key that lives longer: bodies hold personal data. */
+export const KEY_LIFETIME_SECONDS_MAX = 30 * 24 * 60 * 60;
+
+/** A group amortises the round trip; past 64 the last caller waits longer than it gains. */
+export const GROUP_OPERATIONS_MAX = 64;
+/** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
+export const GROUP_STATEMENTS_MAX = 500;
+/** Far under the 32 MiB of an RPC message, and small enough to serialise without a pause. */
+export const GROUP_BYTES_MAX = 1024 * 1024;
+/** Sixteen full groups: more than D1 commits in the budget of a request, so more would only time out. */
+export const QUEUE_OPERATIONS_MAX = 1_024;
+
+/** What one request may spend on D1, re-sends and recovery included; clients time out soon after. */
+export const COMMIT_BUDGET_MS = 5_000;
+/** One send or recovery read. Two fit the budget, so a lost answer is looked up and sent once more. */
+export const SEND_TIMEOUT_MS = 2_000;
+/** First pause before a failed recovery read is tried again; doubled up to the maximum. */
+export const RECOVERY_PAUSE_MS = 50;
+export const RECOVERY_PAUSE_MS_MAX = 800;
+/** D1 ends a batch after 30 s; until then a batch we gave up on may still commit. */
+export const BATCH_LIFE_MS = 30_000;
+/** Facts that change under us three times in a row mean contention: the client should come back. */
+export const REPLANS_MAX = 3;
+
+/** A copy is written when the object is idle; under unbroken load, at the latest this many behind. */
+export const COPY_LAG_MAX = 256;
+/** How long the object must be quiet before it writes copies: longer than a reply takes to leave. */
+export const COPY_IDLE_MS = 25;
+/** Storage that failed this often in a row is left alone: D1 is the record, the copy is comfort. */
+export const COPY_FAILURES_MAX = 3;
+/** Outcomes kept in the object's memory: 8 MB of its 128 at most, beside the waiters and the queue. */
+export const MEMORY_OUTCOMES_MAX = 4_096;
+export const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
+
+/** One sweep step: enough to outrun 6,000 new keys a minute, little enough to end in a second. */
+export const SWEEP_PAGE_KEYS = 500;
+/** Sweeps of one object are at least this far apart; what expires between is judged on read. */
+export const SWEEP_INTERVAL_MS = 15 * 60 * 1000;
+/** After a sweep step that failed. An alarm that throws is dropped after six tries: we re-arm instead. */
+export const SWEEP_RETRY_MS = 60 * 1000;
+
+/** A page of a list. Two hundred rows stay under 100 KB of JSON. */
+export const PAGE_ROWS_DEFAULT = 50;
+export const PAGE_ROWS_MAX = 200;
+
+/** Ten billion units of a two-digit currency: above every payment scheme, far below 2^53. */
+export const AMOUNT_MINOR_MAX = 1_000_000_000_000;
+
+/** Verified signatures kept in an isolate; each is a token and its claims, about 1 KB. */
+export const VERIFIED_TOKENS_MAX = 2_000;
+/** A clock may be this far ahead of the issuer's when `nbf` and `iat` are checked. */
+export const TOKEN_CLOCK_TOLERANCE_SECONDS = 5;
+/** Keys an isolate remembers having counted, so that a retry is not counted as a new key. */
+export const COUNTED_KEYS_MAX = 10_000;
+
+/** Durations kept per operation for `Retry-After`: the recent past, not history. */
+export const DURATIONS_KEPT = 64;
+
+/** Said when nothing was measured: long enough for a failed-over database, short enough for a person. */
+export const RETRY_AFTER_DEFAULT_MS = 1_000;
+/** How often the Worker calls an object anew after a broken call; the method is safe to run twice. */
+export const OBJECT_CALLS_MAX = 3;

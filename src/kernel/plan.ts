@@ -1,0 +1,101 @@
+/**
+ * A plan describes one exactly-once transaction as data. Nothing in it runs when it is made; the journal
+ * turns it into statements that apply all together, or not at all, and never twice.
+ *
+ * Tenancy is not the author's to remember: every table named here has a `tenant` column, and the journal
+ * adds `tenant = ?` to every condition, value and update, and the tenant to every inserted row. Inside a
+ * `where` or a `set`, name only columns of that table.
+ */
+import type { JsonObject } from "./json.ts";
+import { type Sql, type SqlValue, sql, trusted } from "./sql.ts";
+
+/** True while a row of the tenant matches (`exists`), or while none does (`absent`). */
+export type Condition = { readonly table: string; readonly where: Sql; readonly negated: boolean };
+
+export const exists = (table: string, where: Sql): Condition => ({ table, where, negated: false });
+export const absent = (table: string, where: Sql): Condition => ({ table, where, negated: true });
+
+/** If the condition is false, the request is refused with this code, and the refusal is stored. */
+export type Guard<Refusal extends string = string> = {
+  readonly holds: Condition | "never";
+  readonly refusal: Refusal;
+  /** A sentence for the caller; say nothing of other tenants or of balances. */
+  readonly detail: string;
+};
+
+/** Requires a condition, or refuses. Guards are judged in order; the first that fails decides. */
+export const require = <Refusal extends string>(
+  holds: Condition,
+  refusal: Refusal,
+  detail: string,
+): Guard<Refusal> => ({ holds, refusal, detail });
+
+/** Refuses whatever the data say: for what `read` did not find. Name that absence among the facts. */
+export const refuse = <Refusal extends string>(
+  refusal: Refusal,
+  detail: string,
+): Guard<Refusal> => ({ holds: "never", refusal, detail });
+
+export type Row = { readonly [column: string]: SqlValue | Sql };
+
+export type Effect =
+  | {
+      readonly kind: "insert";
+      readonly table: string;
+      readonly row: Row;
+      readonly ifAbsent: boolean;
+    }
+  | { readonly kind: "update"; readonly table: string; readonly set: Row; readonly where: Sql };
+
+export const insert = (table: string, row: Row): Effect => ({
+  kind: "insert",
+  table,
+  row,
+  ifAbsent: false,
+});
+
+/** Inserts unless a row with the same primary key is there already. */
+export const insertIfAbsent = (table: string, row: Row): Effect => ({
+  kind: "insert",
+  table,
+  row,
+  ifAbsent: true,
+});
+
+/** Changes rows that a guard has shown to exist: an update that finds none changes nothing, silently. */
+export const update = (table: string, set: Row, where: Sql): Effect => ({
+  kind: "update",
+  table,
+  set,
+  where,
+});
+
+/** A single value that SQL reads after the effects, for the answer. */
+export type Computed = { readonly table: string; readonly value: Sql; readonly where: Sql };
+
+export const valueOf = (table: string, column: string, where: Sql): Computed => ({
+  table,
+  value: trusted(column),
+  where,
+});
+
+export type Answer = {
+  readonly status: 200 | 201;
+  readonly body: JsonObject;
+  /** Path of what was made or changed: the `Location` of a 201, and what an expired key still links to. */
+  readonly link: string;
+  /** Top-level members of the body that SQL fills in after the effects. */
+  readonly computed?: { readonly [member: string]: Computed };
+};
+
+export type Plan<Refusal extends string = string> = {
+  /** What `read` found and the plan relied on. One that no longer holds: nothing is claimed, plan again. */
+  readonly facts?: readonly Condition[];
+  readonly guards: readonly Guard<Refusal>[];
+  /** Applied in order, only if every guard holds. */
+  readonly effects: readonly Effect[];
+  readonly answer: Answer;
+};
+
+/** sql`id = ${id}`, the commonest condition. */
+export const byId = (id: string): Sql => sql`id = ${id}`;

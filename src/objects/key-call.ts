@@ -1,0 +1,54 @@
+/** What the Worker asks a key object, and what it hears: plain data, because it crosses an RPC. */
+import type { ProblemCode } from "../contract/problems.ts";
+import type { JsonObject } from "../kernel/json.ts";
+import type { Fingerprinted } from "../idempotency/fingerprint.ts";
+import type { StoredResponse } from "../idempotency/stored-response.ts";
+
+/** One keyed request, authenticated, read and parsed; its schema is not judged yet. */
+export type KeyCall = {
+  readonly tenant: string;
+  readonly key: string;
+  /** The name of the object that is asked. */
+  readonly object: string;
+  readonly request: Fingerprinted;
+  /** Of the request, in the current version. */
+  readonly fingerprint: string;
+  /** Where this Worker is reached, for the links in stored problems; without a trailing slash. */
+  readonly origin: string;
+  /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
+  readonly waitMs: number;
+};
+
+export type KeyReply =
+  /** A final outcome: this request's own, or a replay. */
+  | {
+      readonly kind: "outcome";
+      readonly response: StoredResponse;
+      readonly expiresAtS: number;
+      readonly replayed: boolean;
+    }
+  /** Anything else; it is not stored. */
+  | {
+      readonly kind: "problem";
+      readonly code: ProblemCode;
+      readonly detail?: string;
+      readonly afterMs?: number;
+      readonly members?: JsonObject;
+    };
+
+/** The states of a key that a client can look up. */
+export type KeyStatus = {
+  readonly state: "free" | "unknown-yet" | "in-flight" | "completed" | "expired" | "uncertain";
+  readonly operation?: string;
+  /** Sends to the database; above 1, an earlier one got no answer. */
+  readonly attempts?: number;
+  readonly outcome?: { readonly status: number; readonly refusal: string | null };
+  readonly link?: string | null;
+  readonly createdAtMs?: number;
+  readonly expiresAtS?: number;
+  /** When it is worth asking again, milliseconds. */
+  readonly afterMs?: number;
+};
+
+/** Where a key's state can be looked up. */
+export const keyPath = (key: string): string => `/v1/idempotency-keys/${encodeURIComponent(key)}`;

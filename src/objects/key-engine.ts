@@ -1,0 +1,476 @@
+/**
+ * What a key object does, without the runtime around it: loads what is known of a key, decides, runs the
+ * operation once, and keeps a copy. Two of these over one database are two incarnations of one object; nothing
+ * here is needed for correctness that the journal's claim does not give.
+ */
+import { type ProblemCode, problemDocument, PROBLEMS } from "../contract/problems.ts";
+import {
+  type Asking,
+  decide,
+  type Decision,
+  isExpired,
+  type KeyKnowledge,
+} from "../idempotency/key-record.ts";
+import {
+  differingMembers,
+  FINGERPRINT_VERSION,
+  fingerprint,
+  type MemberHashes,
+  memberHashes,
+} from "../idempotency/fingerprint.ts";
+import { type Clock, wholeSeconds } from "../kernel/clock.ts";
+import { crashPoint } from "../kernel/crash-point.ts";
+import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
+import {
+  BATCH_LIFE_MS,
+  COMMIT_BUDGET_MS,
+  COPY_IDLE_MS,
+  COPY_LAG_MAX,
+  REPLANS_MAX,
+  STORED_RESPONSE_BYTES_MAX,
+  SWEEP_INTERVAL_MS,
+  SWEEP_PAGE_KEYS,
+  SWEEP_RETRY_MS,
+  TOMBSTONE_SECONDS,
+  SEND_TIMEOUT_MS,
+  WAITERS_PER_KEY_MAX,
+  WAITERS_PER_OBJECT_MAX,
+} from "../kernel/limits.ts";
+import { type Plan, refuse } from "../kernel/plan.ts";
+import { type Database, withTimeout } from "../journal/database.ts";
+import { GroupCommit } from "../journal/group-commit.ts";
+import { findRecords, sweepRecords } from "../journal/journal.ts";
+import { ReadFailed, tenantReader } from "../journal/reader.ts";
+import type { JournalEntry } from "../journal/record-row.ts";
+import type { Submission } from "../journal/submission.ts";
+import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
+import { Copies, type CopyStorage } from "./copies.ts";
+import { Durations } from "./durations.ts";
+import { type KeyCall, keyPath, type KeyReply, type KeyStatus } from "./key-call.ts";
+
+export type KeyEngineSetup = {
+  readonly db: Database;
+  readonly storage: CopyStorage;
+  readonly operations: readonly Operation[];
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  readonly pause: (ms: number) => Promise<void>;
+  /** Keeps the object alive until the work is done, though its caller may be gone. */
+  readonly keepAlive: (work: Promise<unknown>) => void;
+  readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
+  /** Generation of the database; see `RESTORE_EPOCH`. */
+  readonly epoch: number;
+  /** Keys the hashes of members. */
+  readonly hashSecret: string;
+};
+
+/** A run that this object leads right now. */
+type Flight = {
+  readonly operation: string;
+  readonly fingerprint: string;
+  readonly fingerprintVersion: number;
+  readonly members: MemberHashes;
+  readonly startedAtMs: number;
+  readonly reply: Promise<KeyReply>;
+  waiters: number;
+};
+
+export class KeyEngine {
+  readonly #setup: KeyEngineSetup;
+  readonly #operations: ReadonlyMap<string, Operation>;
+  readonly #copies: Copies;
+  readonly #groupCommit: GroupCommit;
+  readonly #durations = new Durations();
+  readonly #flights = new Map<string, Flight>();
+  #waiters = 0;
+  readonly #startedAtMs: number;
+  /** Until when a batch that got no answer may still commit, by key. */
+  readonly #unansweredUntilMs = new Map<string, number>();
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #vigil: Promise<void> | undefined;
+
+  constructor(setup: KeyEngineSetup) {
+    const { db, clock, randomness, pause, alert } = setup;
+    this.#setup = setup;
+    this.#operations = new Map(setup.operations.map((operation) => [operation.name, operation]));
+    this.#copies = new Copies(setup.storage, setup.epoch);
+    this.#startedAtMs = clock();
+    this.#groupCommit = new GroupCommit({
+      db,
+      clock,
+      pause,
+      alert,
+      mintNonce: () => timeOrderedId(clock(), randomness),
+      between: () => this.#flushIfBehind(),
+    });
+  }
+
+  /** Answers one keyed request: runs it, replays it, or says why not. */
+  async submit(call: KeyCall): Promise<KeyReply> {
+    if (CRASH_POINTS) await crashPoint("queued");
+    return this.#act(call, this.#known(call.key));
+  }
+
+  #known(key: string): KeyKnowledge {
+    const flight = this.#flights.get(key);
+    if (flight !== undefined) return { kind: "running", ...flight };
+    const copy = this.#copies.find(key);
+    return copy === undefined ? { kind: "free" } : { kind: "record", record: copy.record };
+  }
+
+  /** The one place that turns a decision into a reply. */
+  async #act(call: KeyCall, known: KeyKnowledge): Promise<KeyReply> {
+    const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
+    switch (decision.do) {
+      case "start":
+        return this.#lead(call);
+      case "replay":
+        return {
+          kind: "outcome",
+          response: decision.response,
+          expiresAtS: decision.expiresAtS,
+          replayed: true,
+        };
+      case "wait":
+        return this.#wait(call);
+      case "in-flight":
+        return this.#inFlight(call.key);
+      case "mismatch": {
+        const mine = memberHashes(call.request, this.#setup.hashSecret);
+        // A tombstone keeps no member hashes: then it can only be said that something differs.
+        const comparable = Object.keys(decision.members).length > 0;
+        return problem("idempotency-key-reused", {
+          members: comparable ? { mismatched: differingMembers(decision.members, mine) } : {},
+        });
+      }
+      case "expired":
+        return problem("idempotency-key-expired", {
+          members: decision.link === null ? {} : { link: decision.link },
+        });
+      case "uncertain":
+        return problem("outcome-uncertain");
+      case "recover":
+        return problem("request-in-flight", { afterMs: BATCH_LIFE_MS });
+      case "unreadable":
+        return problem("temporarily-unavailable", {
+          detail: "This key was stored by a newer version of the service.",
+          afterMs: BATCH_LIFE_MS,
+        });
+    }
+  }
+
+  /** Single flight: from here until the reply, the key runs in this object. */
+  async #lead(call: KeyCall): Promise<KeyReply> {
+    const startedAtMs = this.#setup.clock();
+    const members = memberHashes(call.request, this.#setup.hashSecret);
+    const reply = this.#run(call, members, startedAtMs).finally(() => {
+      this.#flights.delete(call.key);
+      this.#durations.record(call.request.operation, this.#setup.clock() - startedAtMs);
+    });
+    this.#flights.set(call.key, {
+      operation: call.request.operation,
+      fingerprint: call.fingerprint,
+      fingerprintVersion: FINGERPRINT_VERSION,
+      members,
+      startedAtMs,
+      reply,
+      waiters: 0,
+    });
+    this.#setup.keepAlive(reply.catch(() => undefined));
+    return reply;
+  }
+
+  async #wait(call: KeyCall): Promise<KeyReply> {
+    const flight = this.#flights.get(call.key);
+    if (
+      flight === undefined ||
+      flight.waiters >= WAITERS_PER_KEY_MAX ||
+      this.#waiters >= WAITERS_PER_OBJECT_MAX
+    ) {
+      return this.#inFlight(call.key);
+    }
+    flight.waiters += 1;
+    this.#waiters += 1;
+    try {
+      const reply = await withTimeout(flight.reply, call.waitMs);
+      return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
+    } catch {
+      return this.#inFlight(call.key);
+    } finally {
+      flight.waiters -= 1;
+      this.#waiters -= 1;
+    }
+  }
+
+  #inFlight(key: string): KeyReply {
+    const flight = this.#flights.get(key);
+    return problem("request-in-flight", {
+      afterMs:
+        flight === undefined
+          ? 0
+          : this.#durations.remainingMs(flight.operation, this.#setup.clock() - flight.startedAtMs),
+    });
+  }
+
+  async #run(call: KeyCall, members: MemberHashes, startedAtMs: number): Promise<KeyReply> {
+    const operation = this.#operations.get(call.request.operation);
+    if (operation === undefined)
+      throw new Error(`There is no operation ${call.request.operation}.`);
+    const ready = operation.validate(call.request.params, call.request.body);
+    // What is decided without the claim must not hide an outcome that this object does not know of.
+    if (!ready.ok || ready.value.reads) {
+      const entry = await this.#findInJournal(call.tenant, call.key);
+      if (entry === "unavailable") return unavailable("The database did not answer.");
+      if (entry !== undefined) return this.#recall(call, entry);
+    }
+    if (!ready.ok) {
+      return problem("request-invalid", { members: { errors: ready.failure } });
+    }
+    return this.#commit(call, operation, ready.value, members, startedAtMs);
+  }
+
+  /** Plans and submits, again while facts are stale. */
+  async #commit(
+    call: KeyCall,
+    operation: Operation,
+    ready: ReadyOperation,
+    members: MemberHashes,
+    startedAtMs: number,
+  ): Promise<KeyReply> {
+    const { db, randomness } = this.#setup;
+    const deadlineMs = startedAtMs + COMMIT_BUDGET_MS;
+    const reader = tenantReader(db, call.tenant);
+    const ids = new IdSource(() => timeOrderedId(startedAtMs, randomness));
+    let mayYetCommit = false;
+    const giveUp = (reason: string): KeyReply =>
+      mayYetCommit ? this.#unknown(call.key) : unavailable(reason);
+    for (let round = 0; round <= REPLANS_MAX; round++) {
+      ids.rewind();
+      let plan: Plan;
+      try {
+        plan = await ready.plan(reader, { ids, nowMs: startedAtMs, key: call.key });
+      } catch (error) {
+        if (error instanceof ReadFailed) return giveUp("The database did not answer.");
+        throw error;
+      }
+      const fate = await this.#groupCommit.commit(
+        submissionOf(call, operation, plan, members, startedAtMs, deadlineMs),
+      );
+      switch (fate.kind) {
+        case "recorded":
+          this.#unansweredUntilMs.delete(call.key);
+          return this.#recall(call, fate.entry, fate.own);
+        case "stale":
+          mayYetCommit ||= fate.mayYetCommit;
+          break;
+        case "unavailable":
+          return giveUp(fate.reason);
+        case "unknown":
+          mayYetCommit = true;
+          return giveUp(fate.reason);
+      }
+    }
+    return giveUp("What the request depends on kept changing.");
+  }
+
+  /** Answers from a journal row, and keeps a copy of it. */
+  #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
+    const { record } = entry;
+    if (record.state === "final" || record.state === "expired") {
+      this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
+      this.#flushSoon();
+    }
+    if (own && record.state === "final") {
+      const { response, expiresAtS } = record;
+      return Promise.resolve({ kind: "outcome", response, expiresAtS, replayed: false });
+    }
+    return this.#act(call, { kind: "record", record });
+  }
+
+  /** A send got no answer: only the same key is safe, and the key is not called free while it may still land. */
+  #unknown(key: string): KeyReply {
+    const now = this.#setup.clock();
+    for (const [other, untilMs] of this.#unansweredUntilMs) {
+      if (untilMs <= now) this.#unansweredUntilMs.delete(other);
+    }
+    this.#unansweredUntilMs.set(key, now + BATCH_LIFE_MS);
+    return problem("outcome-unknown-yet", { afterMs: RETRY_UNAVAILABLE_MS });
+  }
+
+  /** The row of a key, undefined if there is none; `unavailable` if the database does not answer. */
+  async #findInJournal(
+    tenant: string,
+    key: string,
+  ): Promise<JournalEntry | undefined | "unavailable"> {
+    try {
+      const read = findRecords(this.#setup.db, tenant, [key]);
+      return (await withTimeout(read, SEND_TIMEOUT_MS)).get(key);
+    } catch {
+      return "unavailable";
+    }
+  }
+
+  /** What a client may know of a key. Reads only. */
+  async lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {
+    const flight = this.#flights.get(key);
+    if (flight !== undefined) {
+      return { state: "in-flight", operation: flight.operation, createdAtMs: flight.startedAtMs };
+    }
+    const entry = await this.#findInJournal(tenant, key);
+    if (entry === "unavailable") return "unavailable";
+    return entry === undefined ? this.#absent(key) : statusOf(entry, this.#setup.clock());
+  }
+
+  /**
+   * Absence is not evidence: a batch that an earlier life of this object sent, or one that got no answer, may
+   * still commit. Until that time has passed the object stays, to be able to say that it has.
+   */
+  #absent(key: string): KeyStatus {
+    const untilMs = Math.max(
+      this.#startedAtMs + BATCH_LIFE_MS,
+      this.#unansweredUntilMs.get(key) ?? 0,
+    );
+    const afterMs = untilMs - this.#setup.clock();
+    if (afterMs <= 0) return { state: "free" };
+    this.#vigil ??= this.#setup.pause(afterMs + VIGIL_GRACE_MS).finally(() => {
+      this.#vigil = undefined;
+    });
+    this.#setup.keepAlive(this.#vigil);
+    return { state: "unknown-yet", afterMs };
+  }
+
+  /** The alarm: erases what has expired and forgets what is past its tombstone, a page at a time. */
+  async sweep(): Promise<void> {
+    if (CRASH_POINTS) await crashPoint("alarm");
+    const nowMs = this.#setup.clock();
+    const nowS = wholeSeconds(nowMs);
+    try {
+      const due = this.#copies.due(nowS, SWEEP_PAGE_KEYS);
+      const [first] = due;
+      if (first !== undefined) {
+        const keys = due.map(({ key }) => key);
+        // The record first: a copy that outlives its record is judged by its own expiry.
+        await sweepRecords(this.#setup.db, first.tenant, keys, nowS);
+        if (CRASH_POINTS) await crashPoint("sweep");
+        this.#copies.sweep(keys, nowS);
+      }
+      await this.#copies.rearm(due.length < SWEEP_PAGE_KEYS ? nowMs + SWEEP_INTERVAL_MS : nowMs);
+    } catch (error) {
+      this.#setup.alert("sweep-failed", { error: String(error) });
+      await this.#copies.rearm(nowMs + SWEEP_RETRY_MS);
+    }
+  }
+
+  /** Writes copies once the object is quiet. */
+  #flushSoon(): void {
+    if (this.#flushTimer !== undefined) return;
+    this.#flushTimer = setTimeout(() => {
+      this.#flushTimer = undefined;
+      if (this.#flights.size === 0) this.#setup.keepAlive(this.#flush());
+      else this.#flushSoon();
+    }, COPY_IDLE_MS);
+  }
+
+  /** Under unbroken load nothing is ever quiet: then between two batches, when the lag reaches its bound. */
+  async #flushIfBehind(): Promise<void> {
+    if (this.#copies.lag >= COPY_LAG_MAX) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    await this.#copies.flush(this.#setup.clock());
+    if (CRASH_POINTS) await crashPoint("copy-written");
+  }
+}
+
+/** How long before a request that met an absent database is worth repeating. */
+const RETRY_UNAVAILABLE_MS = 1_000;
+/** So that a client that comes back exactly when told still finds the same object. */
+const VIGIL_GRACE_MS = 5_000;
+
+const problem = (
+  code: ProblemCode,
+  rest: Omit<KeyReply & { kind: "problem" }, "kind" | "code"> = {},
+): KeyReply => ({
+  kind: "problem",
+  code,
+  ...rest,
+});
+
+const unavailable = (detail: string): KeyReply =>
+  problem("temporarily-unavailable", { detail, afterMs: RETRY_UNAVAILABLE_MS });
+
+const askingOf = (call: KeyCall): Asking => ({
+  fingerprintIn: (version) =>
+    version === FINGERPRINT_VERSION ? call.fingerprint : fingerprint(call.request, version),
+  waits: call.waitMs > 0,
+});
+
+/** Bytes of a claim and of an effect, about; values come on top. */
+const STATEMENT_BYTES = 1_500;
+
+const submissionOf = (
+  call: KeyCall,
+  operation: Operation,
+  plan: Plan,
+  members: MemberHashes,
+  startedAtMs: number,
+  deadlineMs: number,
+): Submission => {
+  const refusalResponse = (code: string, detail?: string) => {
+    const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
+    const document = problemDocument(code, call.origin, {
+      problem: known,
+      instance: keyPath(call.key),
+      ...(detail === undefined ? {} : { detail }),
+    });
+    return { code, status: known.status, body: JSON.stringify(document) };
+  };
+  const answerBody = JSON.stringify(plan.answer.body);
+  const tooLarge = answerBody.length > STORED_RESPONSE_BYTES_MAX;
+  const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;
+  return {
+    tenant: call.tenant,
+    key: call.key,
+    operation: operation.name,
+    fingerprintVersion: FINGERPRINT_VERSION,
+    fingerprint: call.fingerprint,
+    members,
+    object: call.object,
+    // An answer that cannot be stored could not be replayed: refused before it happens, and that is stored.
+    plan: tooLarge
+      ? {
+          ...plan,
+          guards: [refuse("operation-failed", TOO_LARGE)],
+          effects: [],
+          answer: { ...plan.answer, body: {} },
+        }
+      : plan,
+    answerBody: tooLarge ? "{}" : answerBody,
+    bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
+    createdAtMs: startedAtMs,
+    expiresAtS,
+    forgetAtS: expiresAtS + TOMBSTONE_SECONDS,
+    deadlineMs,
+    refusalResponse,
+    refusalOf: operation.refusalOf,
+  };
+};
+
+const TOO_LARGE = `The answer would be larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored. Nothing was changed.`;
+
+const statusOf = (entry: JournalEntry, nowMs: number): KeyStatus => {
+  const { record } = entry;
+  const expired =
+    record.state === "expired" || (record.state === "final" && isExpired(record, nowMs));
+  return {
+    state: expired ? "expired" : record.state === "final" ? "completed" : record.state,
+    operation: entry.operation,
+    attempts: entry.attempt,
+    ...(record.state === "final" || expired
+      ? { outcome: { status: entry.status, refusal: entry.refusal } }
+      : {}),
+    link: record.link,
+    createdAtMs: entry.createdAtMs,
+    expiresAtS: record.expiresAtS,
+  };
+};

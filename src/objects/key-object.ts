@@ -1,0 +1,57 @@
+/** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
+import { DurableObject } from "cloudflare:workers";
+import { type Bindings, parseSettings } from "../env.ts";
+import { type Clock, systemClock } from "../kernel/clock.ts";
+import { systemRandomness } from "../kernel/ids.ts";
+import type { Operation } from "../operations/define-operation.ts";
+import type { KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
+import { KeyEngine } from "./key-engine.ts";
+
+/** The RPC surface, as the Worker sees it. */
+export type KeyObjectMethods = {
+  readonly submit: (call: KeyCall) => Promise<KeyReply>;
+  readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
+};
+
+type KeyObjectClass = new (
+  ctx: DurableObjectState,
+  env: Bindings,
+) => DurableObject<Bindings> & KeyObjectMethods;
+
+/** The class to export and bind as `KEY_OBJECT`, for these operations. */
+export const keyObjectFor = (
+  operations: readonly Operation[],
+  { clock = systemClock }: { readonly clock?: Clock } = {},
+): KeyObjectClass =>
+  class KeyObject extends DurableObject<Bindings> {
+    readonly #engine: KeyEngine;
+
+    constructor(ctx: DurableObjectState, env: Bindings) {
+      super(ctx, env);
+      const settings = parseSettings(env);
+      this.#engine = new KeyEngine({
+        db: env.DB,
+        storage: ctx.storage,
+        operations,
+        clock,
+        randomness: systemRandomness,
+        pause: (ms) => scheduler.wait(ms),
+        keepAlive: (work) => ctx.waitUntil(work),
+        alert: (event, facts) => console.error(JSON.stringify({ level: "alert", event, ...facts })),
+        epoch: settings.RESTORE_EPOCH,
+        hashSecret: settings.FINGERPRINT_SECRET,
+      });
+    }
+
+    submit(call: KeyCall): Promise<KeyReply> {
+      return this.#engine.submit(call);
+    }
+
+    lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {
+      return this.#engine.lookUp(tenant, key);
+    }
+
+    override alarm(): Promise<void> {
+      return this.#engine.sweep();
+    }
+  };

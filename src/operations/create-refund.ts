@@ -1,0 +1,113 @@
+/** POST /v1/payments/{id}/refunds: gives back a payment, in part or what is left of it, never more. */
+import { z } from "zod";
+import {
+  description,
+  parseTransfer,
+  paymentId,
+  postTransfer,
+  refundPrefix,
+  refundView,
+  TRANSFER_COLUMNS,
+  TRANSFER_CONSTRAINTS,
+  transferGuards,
+} from "../ledger/transfer.ts";
+import { amountMinor } from "../kernel/money.ts";
+import { absent, byId, exists, refuse, require } from "../kernel/plan.ts";
+import { sql } from "../kernel/sql.ts";
+import { defineOperation } from "./define-operation.ts";
+
+export const createRefund = defineOperation({
+  name: "refunds.create",
+  method: "POST",
+  path: "/v1/payments/{id}/refunds",
+  summary: "Refund a payment, in part or what is left of it",
+  scope: "payments:write",
+  params: z.strictObject({ id: paymentId }),
+  input: z.strictObject({
+    amountMinor: amountMinor.optional().meta({ description: "All that is left, unless given" }),
+    description: description.optional(),
+  }),
+  output: refundView,
+  refusals: {
+    "unknown-payment": 404,
+    "refund-exceeds-payment": 409,
+    "unknown-account": 409,
+    "currency-mismatch": 409,
+    "insufficient-funds": 402,
+    "limit-exceeded": 409,
+  },
+  constraints: { ...TRANSFER_CONSTRAINTS, transfer_refunded: "refund-exceeds-payment" },
+  read: async (_input, reader, { params }) => {
+    const row = await reader.first({
+      table: "transfers",
+      columns: TRANSFER_COLUMNS,
+      where: sql`id = ${params.id}`,
+    });
+    return row === undefined ? undefined : parseTransfer(row);
+  },
+  plan: (input, payment, { params, ids, nowMs, key }) => {
+    const id = ids.next(refundPrefix(params.id));
+    const answer = {
+      status: 201,
+      link: `/v1/payments/${params.id}/refunds/${id}`,
+      body: {
+        id,
+        payment: params.id,
+        amountMinor: 0,
+        currency: "",
+        description: input.description ?? null,
+        createdAt: new Date(nowMs).toISOString(),
+      },
+    } as const;
+    if (payment === undefined) {
+      return {
+        facts: [absent("transfers", byId(params.id))],
+        guards: [refuse("unknown-payment", `There is no payment ${params.id}.`)],
+        effects: [],
+        answer,
+      };
+    }
+    const left = payment.amount - payment.refunded;
+    const amount = input.amountMinor ?? left;
+    // What is left decides the amount only if none was given; then it is a fact, else a guard suffices.
+    const facts =
+      input.amountMinor === undefined
+        ? [exists("transfers", sql`id = ${params.id} AND refunded = ${payment.refunded}`)]
+        : [];
+    if (amount === 0) {
+      return {
+        facts,
+        guards: [refuse("refund-exceeds-payment", "Nothing is left to refund.")],
+        effects: [],
+        answer,
+      };
+    }
+    const refund = {
+      id,
+      // Back the way it came.
+      source: payment.destination,
+      destination: payment.source,
+      currency: payment.currency,
+      amountMinor: amount,
+      refundOf: payment.id,
+      description: input.description ?? null,
+      key,
+      nowMs,
+    };
+    return {
+      facts,
+      guards: [
+        require(exists(
+          "transfers",
+          sql`id = ${payment.id} AND refunded + ${amount} <= amount`,
+        ), "refund-exceeds-payment", "The refunds would add up to more than the payment."),
+        ...transferGuards(refund),
+      ],
+      effects: [postTransfer(refund)],
+      answer: {
+        ...answer,
+        body: { ...answer.body, amountMinor: amount, currency: payment.currency },
+      },
+    };
+  },
+});

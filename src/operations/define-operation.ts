@@ -1,0 +1,223 @@
+/**
+ * One definition is one exactly-once endpoint: its route, validation, OpenAPI entry and idempotency follow from
+ * it. What is wrong with a definition is said when it is made, not when it is called.
+ */
+import { z } from "zod";
+import { isProblemCode, type KeyUse, type Problem, PROBLEMS } from "../contract/problems.ts";
+import type { Scope } from "../contract/scopes.ts";
+import type { IdSource } from "../kernel/ids.ts";
+import type { Json } from "../kernel/json.ts";
+import { KEY_LIFETIME_SECONDS, KEY_LIFETIME_SECONDS_MAX } from "../kernel/limits.ts";
+import type { Plan } from "../kernel/plan.ts";
+import { fail, type Result, succeed } from "../kernel/result.ts";
+import type { Reader } from "../journal/reader.ts";
+
+/** What a plan may use besides its input: all of it fixed for the request, so that a plan can be made again. */
+export type PlanContext<Params> = {
+  readonly params: Params;
+  /** The same ids, in the same order, for every plan of this request. */
+  readonly ids: IdSource;
+  /** When the request started, milliseconds since the epoch. */
+  readonly nowMs: number;
+  /** The idempotency key, to be stored beside what it made. */
+  readonly key: string;
+};
+
+/** A refusal of an operation's own, for a code that the problem table does not have. */
+export type OwnRefusal = {
+  readonly status: number;
+  readonly title: string;
+  readonly cause: string;
+  readonly cure: string;
+};
+
+export type Definition<
+  Params extends z.ZodType<Record<string, string>>,
+  Input extends z.ZodType,
+  Output extends z.ZodType,
+  Facts,
+  Refusal extends string,
+> = {
+  /** `payments.create`: part of the fingerprint, so it is never changed. */
+  readonly name: string;
+  readonly method: "POST" | "PATCH" | "PUT" | "DELETE";
+  /** OpenAPI form: `/v1/payments/{id}/refunds`. */
+  readonly path: string;
+  readonly summary: string;
+  /** Needed by every request; `moreScopes` adds what a particular body needs. */
+  readonly scope: Scope;
+  readonly moreScopes?: (body: Json) => readonly Scope[];
+  /** Only PUT and DELETE may make it optional. */
+  readonly idempotencyKey?: "required" | "optional";
+  /** How long the answer is replayed; 24 hours unless said. */
+  readonly keyLifetimeSeconds?: number;
+  readonly params: Params;
+  readonly input: Input;
+  readonly output: Output;
+  /** Every code that the plan may refuse with: the table's status, or a problem of the operation's own. */
+  readonly refusals: Readonly<Record<Refusal, number | OwnRefusal>>;
+  /** What a violated constraint of the schema stands for; any other is a stored 500. */
+  readonly constraints?: Readonly<Record<string, NoInfer<Refusal>>>;
+  /** Before the batch. Every fact that the plan uses, it must also name among its `facts`. */
+  readonly read?: (
+    input: z.output<Input>,
+    reader: Reader,
+    context: PlanContext<z.output<Params>>,
+  ) => Promise<Facts>;
+  /** Pure. */
+  readonly plan: (
+    input: z.output<Input>,
+    facts: NoInfer<Facts>,
+    context: PlanContext<z.output<Params>>,
+  ) => Plan<NoInfer<Refusal>> & { readonly answer: { readonly body: z.input<Output> } };
+};
+
+/** A member that is wrong, as a JSON pointer (RFC 6901), and why. */
+export type InputIssue = { readonly pointer: string; readonly detail: string };
+
+/** A request that has passed validation. */
+export type ReadyOperation = {
+  readonly reads: boolean;
+  readonly plan: (reader: Reader, context: Omit<PlanContext<never>, "params">) => Promise<Plan>;
+};
+
+/** A definition, checked, with its types folded away. */
+export type Operation = {
+  readonly name: string;
+  readonly method: "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly path: string;
+  readonly summary: string;
+  readonly scope: Scope;
+  readonly moreScopes: (body: Json) => readonly Scope[];
+  readonly keyRequired: boolean;
+  readonly keyLifetimeSeconds: number;
+  readonly params: z.ZodType<Record<string, string>>;
+  readonly input: z.ZodType;
+  readonly output: z.ZodType;
+  readonly refusals: Readonly<Record<string, Problem>>;
+  readonly refusalOf: (constraint: string) => string;
+  readonly validate: (
+    params: Readonly<Record<string, string>>,
+    body: Json,
+  ) => Result<ReadyOperation, readonly InputIssue[]>;
+};
+
+/** Throws an Error that names the operation if the definition breaks a rule. */
+export const defineOperation = <
+  Params extends z.ZodType<Record<string, string>>,
+  Input extends z.ZodType,
+  Output extends z.ZodType,
+  Facts,
+  Refusal extends string,
+>(
+  definition: Definition<Params, Input, Output, Facts, Refusal>,
+): Operation => {
+  const { name, method, path, read, plan } = definition;
+  const refusals = checkDefinition(definition);
+  return {
+    name,
+    method,
+    path,
+    summary: definition.summary,
+    scope: definition.scope,
+    moreScopes: definition.moreScopes ?? (() => []),
+    keyRequired: isKeyRequired(definition),
+    keyLifetimeSeconds: definition.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS,
+    params: definition.params,
+    input: definition.input,
+    output: definition.output,
+    refusals,
+    refusalOf: (constraint) => definition.constraints?.[constraint] ?? "operation-failed",
+    validate: (rawParams, body) => {
+      const params = definition.params.safeParse(rawParams);
+      const input = definition.input.safeParse(body);
+      if (!params.success || !input.success) {
+        return fail([...issuesOf(params.error), ...issuesOf(input.error)]);
+      }
+      return succeed({
+        reads: read !== undefined,
+        plan: async (reader, rest) => {
+          const context = { ...rest, params: params.data };
+          // Without `read`, the plan asks for no facts, and `Facts` is inferred as undefined.
+          const facts = (await read?.(input.data, reader, context)) as Facts;
+          rest.ids.rewind();
+          return plan(input.data, facts, context);
+        },
+      });
+    },
+  };
+};
+
+const isKeyRequired = (d: { method: string; idempotencyKey?: "required" | "optional" }): boolean =>
+  (d.idempotencyKey ?? (d.method === "POST" || d.method === "PATCH" ? "required" : "optional")) ===
+  "required";
+
+const checkDefinition = (d: {
+  readonly name: string;
+  readonly method: string;
+  readonly path: string;
+  readonly idempotencyKey?: "required" | "optional";
+  readonly keyLifetimeSeconds?: number;
+  readonly refusals: Readonly<Record<string, number | OwnRefusal>>;
+  readonly constraints?: Readonly<Record<string, string>>;
+}): Record<string, Problem> => {
+  const rule = (holds: boolean, text: string): void => {
+    if (!holds) throw new Error(`Operation ${d.name}: ${text}`);
+  };
+  rule(/^[a-z][a-z-]*\.[a-z][a-z-]*$/.test(d.name), 'the name must look like "payments.create".');
+  rule(
+    /^(\/([a-z0-9-]+|\{[a-zA-Z]+\}))+$/.test(d.path),
+    'the path must look like "/v1/things/{id}".',
+  );
+  rule(
+    isKeyRequired(d) || (d.method !== "POST" && d.method !== "PATCH"),
+    `a ${d.method} must require an Idempotency-Key.`,
+  );
+  const lifetime = d.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS;
+  rule(
+    Number.isInteger(lifetime) && lifetime > 0 && lifetime <= KEY_LIFETIME_SECONDS_MAX,
+    `keyLifetimeSeconds must be a whole number from 1 to ${KEY_LIFETIME_SECONDS_MAX}.`,
+  );
+  const refusals: Record<string, Problem> = {};
+  for (const [code, refusal] of Object.entries(d.refusals)) {
+    rule(
+      /^[a-z]+(-[a-z]+)*$/.test(code),
+      `the refusal code "${code}" must be lower-case words with dashes.`,
+    );
+    if (typeof refusal === "number") {
+      rule(isProblemCode(code), `"${code}" is not in the problem table: describe it here.`);
+      if (!isProblemCode(code)) continue;
+      rule(
+        PROBLEMS[code].status === refusal,
+        `"${code}" has status ${PROBLEMS[code].status} in the problem table.`,
+      );
+      refusals[code] = PROBLEMS[code];
+    } else {
+      rule(!isProblemCode(code), `"${code}" is in the problem table: give its status only.`);
+      rule(
+        refusal.status >= 400 && refusal.status < 500,
+        `the refusal "${code}" must have a 4xx status.`,
+      );
+      const use: KeyUse = "new-key";
+      refusals[code] = { ...refusal, use, shouldRetry: false };
+    }
+  }
+  for (const [constraint, code] of Object.entries(d.constraints ?? {})) {
+    rule(
+      code in refusals,
+      `the constraint ${constraint} stands for "${code}", which is not among the refusals.`,
+    );
+  }
+  return refusals;
+};
+
+const issuesOf = (error: z.ZodError | undefined): InputIssue[] =>
+  (error?.issues ?? []).map((issue) => ({
+    pointer: issue.path
+      .map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`)
+      .join(""),
+    detail: issue.message,
+  }));
+
+/** For paths without parameters. */
+export const noParams = z.strictObject({});

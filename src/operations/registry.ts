@@ -1,0 +1,31 @@
+/** Everything that this Worker offers. A new endpoint is one file, and one line here. */
+import { getAccount, listAccounts, listEntries } from "./account-queries.ts";
+import { adjustStock } from "./adjust-stock.ts";
+import { createAccount } from "./create-account.ts";
+import { createPayment } from "./create-payment.ts";
+import { createProduct } from "./create-product.ts";
+import { createRefund } from "./create-refund.ts";
+import type { Operation } from "./define-operation.ts";
+import type { Query } from "./define-query.ts";
+import { getPayment, getRefund, listPayments, listRefunds } from "./payment-queries.ts";
+import { getProduct, listProducts } from "./product-queries.ts";
+
+export const operations: readonly Operation[] = [
+  createAccount,
+  createPayment,
+  createRefund,
+  createProduct,
+  adjustStock,
+];
+
+export const queries: readonly Query[] = [
+  listAccounts,
+  getAccount,
+  listEntries,
+  listPayments,
+  getPayment,
+  listRefunds,
+  getRefund,
+  listProducts,
+  getProduct,
+];

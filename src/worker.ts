@@ -1,0 +1,8 @@
+/** The entry: what Cloudflare calls. No logic. */
+import { createApp } from "./app.ts";
+import { keyObjectFor } from "./objects/key-object.ts";
+import { operations, queries } from "./operations/registry.ts";
+
+export default createApp({ operations, queries });
+
+export class KeyObject extends keyObjectFor(operations) {}

@@ -152,8 +152,14 @@ export default defineConfig({
 
     // The compiler checks it (noImplicitReturns), and knows when a switch is exhaustive.
     "typescript/consistent-return": "off",
+    // A value is parsed by zod, or asserted where its making is in sight; both read alike to this rule.
+    "typescript/no-unsafe-type-assertion": "off",
     // One statement after another is often the point here: a batch, then what depends on it.
     "no-await-in-loop": "off",
+    // `.then(() => { … })` for its effect alone is plain enough.
+    "promise/always-return": "off",
+    // A changed copy is the point: data is not modified in place.
+    "oxc/no-map-spread": "off",
     // A module may be imported for the global types it declares.
     "import/no-unassigned-import": "off",
     // `fc.string()` of fast-check's default export is how its documentation reads.
@@ -171,8 +177,11 @@ export default defineConfig({
     {
       files: ["test/**", "bench/**"],
       rules: {
-        // A test looks at an answer it asked for; a wrong shape fails the assertion that follows.
-        "typescript/no-unsafe-type-assertion": "off",
+        // A small function reads best beside the one test that uses it.
+        "unicorn/consistent-function-scoping": "off",
+        // test/unit/property.ts declares a test whose cases are random.
+        "vitest/no-standalone-expect": ["error", { additionalTestBlockFunctions: ["property"] }],
+        "vitest/expect-expect": ["error", { assertFunctionNames: ["expect", "fc.assert"] }],
       },
     },
   ],

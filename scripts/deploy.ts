@@ -23,9 +23,8 @@ await main(async () => {
   const args = process.argv.slice(2);
   const secrets = secretsFromEnvironment();
   await withSecretsFile(secrets, async (secretsFile) => {
-    // Without a terminal wrangler neither asks nor writes the new database's id into wrangler.toml:
-    // with an id there, local development would silently move to another, empty database.
-    const code = await run("wrangler", ["deploy", ...secretsFile, ...args]);
+    // It may ask: to log in, or to overwrite what was changed in the dashboard.
+    const code = await run("wrangler", ["deploy", ...secretsFile, ...args], { mayAsk: true });
     if (code !== 0) throw new Complaint("The Worker was not deployed; the database is untouched.");
   });
   if (args.includes("--dry-run")) return;

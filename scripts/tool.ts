@@ -5,10 +5,10 @@
 import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
-export const root = fileURLToPath(new URL("..", import.meta.url));
+export const root = fileURLToPath(new URL("..", import.meta.url).href);
 
-/** Nothing is sent home and nothing is asked: a script has nobody to answer. */
-const quiet = {
+/** Nothing is sent home, and no news of other versions is printed. */
+export const quiet = {
   WRANGLER_SEND_METRICS: "false",
   WRANGLER_SEND_ERROR_REPORTS: "false",
   WRANGLER_HIDE_BANNER: "true",
@@ -42,8 +42,12 @@ export const start = (
   });
 
 /** Runs a tool to its end with its output shown. Resolves to the exit code. */
-export const run = async (tool: keyof typeof entries, args: readonly string[]): Promise<number> =>
-  ended(start(tool, args, { stdio: ["ignore", "inherit", "inherit"] }));
+export const run = async (
+  tool: keyof typeof entries,
+  args: readonly string[],
+  { mayAsk = false }: { readonly mayAsk?: boolean } = {},
+): Promise<number> =>
+  ended(start(tool, args, { stdio: [mayAsk ? "inherit" : "ignore", "inherit", "inherit"] }));
 
 /** Runs a tool to its end and keeps what it prints, both streams in the order they came. */
 export const runQuietly = async (

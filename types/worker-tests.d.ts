@@ -3,8 +3,15 @@ import type { Bindings } from "../src/env.ts";
 
 declare global {
   namespace Cloudflare {
-    /** What vitest.config.mts adds to the Worker's own bindings. */
+    /** `env` of cloudflare:workers, as the tests inside workerd see it. */
     interface Env extends Bindings {
+      /** The vars of wrangler.toml, unparsed. */
+      readonly KEY_OBJECTS: string;
+      readonly IN_FLIGHT_STATUS: string;
+      readonly RESTORE_EPOCH: string;
+      readonly TOKEN_ISSUER: string;
+
+      /** From vitest.config.mts. */
       readonly TOKEN_SECRET: string;
       readonly FINGERPRINT_SECRET: string;
       /** Every file of migrations/, for `applyD1Migrations(env.DB, env.TEST_MIGRATIONS)`. */

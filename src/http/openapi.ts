@@ -57,6 +57,13 @@ const READ: readonly ProblemCode[] = [
   "temporarily-unavailable",
 ];
 
+const KEY_READ: readonly ProblemCode[] = [
+  // What the path holds after decoding is judged like the header.
+  "idempotency-key-missing",
+  "idempotency-key-invalid",
+  ...READ,
+];
+
 export const openApiRoute = (definitions: Definitions) => {
   // Made on first use: it is not on the path of a payment, nor of a cold start.
   let document: Schema | undefined;
@@ -102,8 +109,12 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
         },
       },
       parameters: {
-        IdempotencyKey: keyParameter(true),
-        OptionalIdempotencyKey: keyParameter(false),
+        ...Object.fromEntries(
+          [...new Set(operations.map(({ keyRequired }) => keyRequired))].map((required) => [
+            keyParameterName(required),
+            keyParameter(required),
+          ]),
+        ),
         Prefer,
       },
       headers: HEADERS,
@@ -119,9 +130,7 @@ const operationEntry = (operation: Operation): Schema => ({
   tags: [tagOf(operation)],
   parameters: [
     ...pathParameters(operation),
-    {
-      $ref: `#/components/parameters/${operation.keyRequired ? "IdempotencyKey" : "OptionalIdempotencyKey"}`,
-    },
+    { $ref: `#/components/parameters/${keyParameterName(operation.keyRequired)}` },
     { $ref: "#/components/parameters/Prefer" },
   ],
   requestBody: {
@@ -138,10 +147,13 @@ const operationEntry = (operation: Operation): Schema => ({
       },
       content: { [JSON_TYPE]: { schema: jsonSchema(operation.output, "output") } },
     },
-    ...problemResponses([
-      ...KEYED.map((code) => [code, PROBLEMS[code]] as const),
-      ...Object.entries(operation.refusals),
-    ]),
+    ...problemResponses(
+      [
+        ...KEYED.map((code) => [code, PROBLEMS[code]] as const),
+        ...Object.entries(operation.refusals),
+      ],
+      ["operation-failed", ...Object.keys(operation.refusals)],
+    ),
   },
 });
 
@@ -177,13 +189,11 @@ const keyStatusEntry = (): Schema => ({
   ],
   responses: {
     "200": {
-      description: "Its state.",
-      headers: refs([REQUEST_ID]),
+      description: "Its state. `Retry-After` comes with `unknown-yet`.",
+      headers: refs([REQUEST_ID, "Retry-After"]),
       content: { [JSON_TYPE]: { schema: { $ref: "#/components/schemas/KeyState" } } },
     },
-    ...problemResponses(
-      [...READ, "idempotency-key-invalid" as const].map((code) => [code, PROBLEMS[code]] as const),
-    ),
+    ...problemResponses(KEY_READ.map((code) => [code, PROBLEMS[code]] as const)),
   },
 });
 
@@ -213,9 +223,13 @@ const healthEntry = (): Schema => {
   };
 };
 
-/** One response for each status, naming every problem that has it and what it means for a retry. */
+/**
+ * One response for each status, naming every problem that has it and what it means for a retry.
+ * @param stored codes that are stored, and so may be replays
+ */
 const problemResponses = (
   problems: readonly (readonly [string, Problem])[],
+  stored: readonly string[] = [],
 ): Record<string, Schema> => {
   const byStatus = new Map<number, (readonly [string, Problem])[]>();
   for (const entry of problems) {
@@ -226,9 +240,17 @@ const problemResponses = (
   const responses: Record<string, Schema> = {};
   for (const [status, entries] of byStatus) {
     const retryable = entries.some(([, problem]) => problem.shouldRetry);
+    const replayable = entries.some(([code]) => stored.includes(code));
     responses[status] = {
       description: entries.map(([code, { title }]) => `\`${code}\`: ${title}.`).join(" "),
-      headers: refs([REQUEST_ID, ...SHOULD_RETRY, ...(retryable ? ["Retry-After"] : [])]),
+      headers: refs([
+        REQUEST_ID,
+        ...SHOULD_RETRY,
+        ...(retryable ? ["Retry-After"] : []),
+        ...(replayable ? [IDEMPOTENT_REPLAYED, IDEMPOTENCY_EXPIRES] : []),
+        ...(status === 401 ? ["WWW-Authenticate"] : []),
+        ...(status === 405 ? ["Allow"] : []),
+      ]),
       content: {
         [PROBLEM_TYPE]: {
           schema: {
@@ -273,21 +295,21 @@ const jsonSchema = (schema: z.ZodType, io: "input" | "output"): Schema => {
 const refs = (names: readonly string[]): Record<string, Schema> =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));
 
+const keyParameterName = (required: boolean): string =>
+  required ? "IdempotencyKey" : "OptionalIdempotencyKey";
+
 const keyParameter = (required: boolean): Schema => ({
   name: IDEMPOTENCY_KEY,
   in: "header",
   required,
   description:
     "One for each intended operation, the same on every try. Printable ASCII, bare or as a quoted structured-field string.",
-  schema: {
-    type: "string",
-    // Two more for the quotes of the structured form.
-    minLength: KEY_LENGTH_MIN,
-    maxLength: KEY_LENGTH_MAX + 2,
-    pattern: String.raw`^("[!#-+\-.\/0-:<-\[\]-~]+"|[!#-+\-.\/0-:<-\[\]-~]+)$`,
-  },
+  schema: { type: "string", pattern: `^("${KEY_PATTERN}"|${KEY_PATTERN})$` },
   example: "0e1f5b7a-5b0c-4c7e-9d51-0b6f4f6f7a11",
 });
+
+/** Printable ASCII without space, quote, comma, semicolon and backslash. */
+const KEY_PATTERN = String.raw`[!#-+\--:<-\[\]-~]{${KEY_LENGTH_MIN},${KEY_LENGTH_MAX}}`;
 
 const Prefer: Schema = {
   name: "Prefer",
@@ -309,6 +331,8 @@ const HEADERS: Record<string, Schema> = {
   },
   [REQUEST_ID]: { description: "Of this very request; never replayed", schema: { type: "string" } },
   "Retry-After": { description: "Seconds", schema: { type: "integer", minimum: 1 } },
+  "WWW-Authenticate": { description: "RFC 6750 section 3", schema: { type: "string" } },
+  Allow: { description: "The methods that the path has", schema: { type: "string" } },
   ...Object.fromEntries(
     SHOULD_RETRY.map((name) => [
       name,

@@ -20,8 +20,9 @@ export type KeyFailure = {
 export const parseIdempotencyKey = (
   header: string | null | undefined,
 ): Result<string, KeyFailure> => {
-  const text = header?.trim() ?? "";
-  if (text === "") {
+  // HTTP has stripped the white space around it (RFC 9110 section 5.5): any that is left belongs to the value.
+  const text = header ?? "";
+  if (text.trim() === "") {
     return fail({ code: "idempotency-key-missing", detail: "Send an Idempotency-Key header." });
   }
   const key =

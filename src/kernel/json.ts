@@ -95,7 +95,20 @@ const numberFlaw = (piece: string): string | undefined => {
   if (Math.abs(value) > Number.MAX_SAFE_INTEGER) {
     return "A number is beyond 2^53 - 1 and would lose precision.";
   }
+  if (Number.isInteger(value) && !isWhole(piece)) {
+    return "A number has a fraction that is too fine to be kept.";
+  }
   return undefined;
+};
+
+/** Whether the decimal, exactly as it is written, is a whole number. */
+const isWhole = (piece: string): boolean => {
+  const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
+  const [, fraction = ""] = mantissa.split(".");
+  const digits = mantissa.replace(/[-.]/g, "");
+  let end = digits.length;
+  while (digits[end - 1] === "0") end -= 1;
+  return end === 0 || Number(exponent) - fraction.length + (digits.length - end) >= 0;
 };
 
 const nameFlaw = (piece: string, names: Set<string>): string | undefined => {

@@ -204,7 +204,7 @@ const checkDefinition = (d: {
   }
   for (const [constraint, code] of Object.entries(d.constraints ?? {})) {
     rule(
-      code in refusals,
+      Object.hasOwn(refusals, code),
       `the constraint ${constraint} stands for "${code}", which is not among the refusals.`,
     );
   }

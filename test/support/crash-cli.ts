@@ -1,0 +1,86 @@
+/**
+ * The long form of the crash tests:
+ *
+ *   npm run crash -- --kills 500 --seed 7 [--mode 1|per-key|changing]
+ *
+ * Kills a server that often, at labelled points and at any moment, while clients go on. The last line is the
+ * result as JSON; the exit code is 0 only if nothing was lost, doubled, told differently or left open.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Complaint, main } from "../../scripts/tool.ts";
+import { Random } from "./crash-random.ts";
+import { type KillAt, type Mode, runCrashes } from "./crash-run.ts";
+import { buildCrashWorker } from "./crash-server.ts";
+
+const MODES: readonly Mode[] = ["1", "per-key", "changing"];
+/** Long enough for a retry through several kills, short enough that objects sweep in a long run. */
+const KEY_LIFETIME_SECONDS = 45;
+
+await main(async () => {
+  const { kills, seed, mode } = options();
+  console.log(`seed ${seed}, ${kills} kills, KEY_OBJECTS ${mode}`);
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-bundle-"));
+  try {
+    const build = await buildCrashWorker(folder);
+    const { result, violations } = await runCrashes(
+      build,
+      { seed, mode, kills: planOf(seed, kills), keyLifetimeSeconds: KEY_LIFETIME_SECONDS },
+      {
+        afterKill: (done) => {
+          if (done % 25 === 0) console.log(`${done} kills`);
+        },
+      },
+    );
+    for (const violation of violations) console.log(violation);
+    console.log(JSON.stringify(result));
+    if (violations.length > 0) process.exitCode = 1;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+function options(): { kills: number; seed: number; mode: Mode } {
+  const { values } = parseArgs({
+    options: {
+      kills: { type: "string", default: "500" },
+      seed: { type: "string", default: String(Date.now() % 1_000_000) },
+      mode: { type: "string", default: "1" },
+    },
+  });
+  const mode = MODES.find((known) => known === values.mode);
+  const kills = Number(values.kills);
+  const seed = Number(values.seed);
+  if (mode === undefined || !Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed)) {
+    throw new Complaint(
+      `npm run crash -- [--kills NUMBER] [--seed NUMBER] [--mode ${MODES.join("|")}]`,
+    );
+  }
+  return { kills, seed, mode };
+}
+
+/** A recovery needs an outcome that nobody was told: it follows a kill that leaves one. */
+function planOf(seed: number, kills: number): KillAt[] {
+  const random = new Random(`${seed}/plan`);
+  const plan: KillAt[] = [];
+  while (plan.length < kills) {
+    plan.push(
+      ...random.pick<readonly KillAt[]>([
+        ["queued"],
+        ["before-claim"],
+        ["batch-sent"],
+        ["batch-committed", "recovery"],
+        ["batch-committed", "recovery", "recovery"],
+        ["copy-written"],
+        ["answer-sent"],
+        ["sweep"],
+        ["alarm"],
+        ["any-moment"],
+        ["any-moment"],
+      ]),
+    );
+  }
+  return plan.slice(0, kills);
+}

@@ -1,0 +1,342 @@
+/**
+ * Clients that do business through crashes, and do everything a client can do wrong with a key: send twice at
+ * once, hang up, come back late. Each repeats a request under its key until it hears a stored outcome. They know
+ * nothing of the server but the contract, and write down what they send and hear.
+ */
+import { Agent, request } from "node:http";
+import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { mint } from "../../scripts/mint.ts";
+import { type Answer, type History, isExpired, isOutcome, type Operation } from "./crash-history.ts";
+import type { Random } from "./crash-random.ts";
+import { TOKEN_SECRET } from "./crash-server.ts";
+
+/** Tenants use the same keys: what one does must never be seen by the other. */
+const TENANTS = ["north", "south"] as const;
+const CLIENTS_PER_TENANT = 4;
+/** Above the server's own budget for a request (5 s), so that it is the server who gives up. */
+const REQUEST_TIMEOUT_MS = 8_000;
+/** How many keys are asked for once more at the end, at most. */
+const REPLAYS_MAX = 2_000;
+
+const FUNDS_MINOR = 1_000_000;
+const CURRENCIES = ["EUR", "USD"] as const;
+
+export type Setup = {
+  /** Where the server is now; undefined while it is dead. */
+  readonly target: { readonly url: URL | undefined };
+  readonly history: History;
+  readonly random: Random;
+};
+
+type Payment = { readonly id: string; readonly amountMinor: number; refunds: number };
+
+/** What the clients of a tenant know of it. */
+class Tenant {
+  readonly name: string;
+  readonly token: string;
+  readonly accounts: { readonly id: string; readonly currency: string }[] = [];
+  readonly payments: Payment[] = [];
+
+  constructor(name: string, token: string) {
+    this.name = name;
+    this.token = token;
+  }
+}
+
+export class Clients {
+  readonly #setup: Setup;
+  readonly #random: Random;
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #operations: { readonly tenant: Tenant; readonly operation: Operation }[] = [];
+  #working: Promise<unknown> = Promise.resolve();
+  readonly #late = new Set<Promise<unknown>>();
+  #sends = 0;
+  #draining = false;
+  /** When clients stop repeating; the run is over then. */
+  #giveUpAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(setup: Setup) {
+    this.#setup = setup;
+    this.#random = setup.random.fork("network");
+  }
+
+  /** Begins, and goes on until `finish`. */
+  start(): void {
+    this.#working = Promise.all(TENANTS.map((name) => this.#runTenant(name)));
+  }
+
+  /**
+   * Begins nothing new, sees everything begun through, and then asks once more for what was answered.
+   * @param giveUpAtMs when what is not final by then is left alone
+   */
+  async finish(giveUpAtMs: number): Promise<void> {
+    this.#draining = true;
+    this.#giveUpAtMs = giveUpAtMs;
+    await this.#working;
+    await Promise.all(this.#late);
+    this.#giveUpAtMs = Math.max(giveUpAtMs, Date.now() + 10_000);
+    const again = [...this.#operations];
+    while (again.length > REPLAYS_MAX) again.splice(this.#random.int(0, again.length - 1), 1);
+    await Promise.all(
+      Array.from({ length: TENANTS.length * CLIENTS_PER_TENANT }, async () => {
+        for (let next = again.pop(); next !== undefined; next = again.pop()) {
+          await this.#untilOutcome(next.tenant, next.operation);
+        }
+      }),
+    );
+  }
+
+  /** Whatever is under way: no request is made any more. */
+  stop(): void {
+    this.#draining = true;
+    this.#giveUpAtMs = 0;
+    this.#agent.destroy();
+  }
+
+  async #runTenant(name: string): Promise<void> {
+    const token = await mint({
+      secret: TOKEN_SECRET,
+      tenant: name,
+      subject: "crash-client",
+      scope: "payments:write stock:write ledger:fund read",
+      ttlSeconds: 24 * 60 * 60,
+    });
+    const tenant = new Tenant(name, token);
+    const first = new Client(this.#setup.random.fork(`${name}/setup`), tenant, "setup");
+    const all = (operations: readonly Operation[]) =>
+      Promise.all(operations.map((operation) => this.#perform(tenant, operation)));
+    await all(first.opening());
+    await all(first.funding());
+    await Promise.all(
+      Array.from({ length: CLIENTS_PER_TENANT }, async (_, i) => {
+        const random = this.#setup.random.fork(`${name}/${i}`);
+        const client = new Client(random, tenant, String(i));
+        while (!this.#draining) {
+          const operation = client.next();
+          const answer = await this.#perform(tenant, operation);
+          if (answer !== undefined) client.learn(operation, answer);
+          await sleep(random.int(2, 30));
+        }
+      }),
+    );
+  }
+
+  /** Once, or several times at the same moment; and now and then again, long after. */
+  async #perform(tenant: Tenant, operation: Operation): Promise<Answer | undefined> {
+    this.#setup.history.write({ kind: "operation", ...operation });
+    this.#operations.push({ tenant, operation });
+    const copies = this.#random.chance(0.15) ? this.#random.int(2, 4) : 1;
+    const answers = await Promise.all(
+      Array.from({ length: copies }, () => this.#untilOutcome(tenant, operation)),
+    );
+    if (this.#random.chance(0.2)) {
+      const late = sleep(this.#random.int(20, 2_000)).then(() =>
+        this.#untilOutcome(tenant, operation),
+      );
+      this.#late.add(late);
+      void late.finally(() => this.#late.delete(late));
+    }
+    return answers.find((answer) => answer !== undefined);
+  }
+
+  /** Repeats a request until it has its stored outcome, or has lost the right to one. */
+  async #untilOutcome(tenant: Tenant, operation: Operation): Promise<Answer | undefined> {
+    while (Date.now() < this.#giveUpAtMs) {
+      const { url } = this.#setup.target;
+      if (url !== undefined) {
+        const answer = await this.#send(url, tenant, operation);
+        if (answer !== undefined) {
+          if (isOutcome(answer)) return answer;
+          // Whatever else is not to be repeated is no outcome either: the checker finds the key unfinished.
+          if (isExpired(answer) || !isTransient(answer.status)) return undefined;
+        }
+      }
+      await sleep(this.#random.int(10, 60));
+    }
+    return undefined;
+  }
+
+  /** One request; undefined if there was no answer. */
+  async #send(url: URL, tenant: Tenant, operation: Operation): Promise<Answer | undefined> {
+    const { key, method, path } = operation;
+    this.#sends += 1;
+    const line = { tenant: tenant.name, key, send: this.#sends };
+    const body = JSON.stringify(operation.body);
+    const sent = request({
+      agent: this.#agent,
+      host: url.hostname,
+      port: url.port,
+      method,
+      path,
+      timeout: REQUEST_TIMEOUT_MS,
+      headers: {
+        Authorization: `Bearer ${tenant.token}`,
+        "Content-Type": "application/json",
+        "Content-Length": Buffer.byteLength(body),
+        "Idempotency-Key": this.#random.chance(0.5) ? key : `"${key}"`,
+        ...(this.#random.chance(0.2) ? { Prefer: "wait=5" } : {}),
+      },
+    });
+    const hangsUp = this.#random.chance(0.08);
+    const hangUpAfterMs = this.#random.int(0, 12);
+    this.#setup.history.write({ kind: "request", ...line });
+    try {
+      const answer = await new Promise<Answer>((resolve, reject) => {
+        sent.once("error", reject);
+        sent.once("timeout", () => sent.destroy(new Error("timed out")));
+        sent.once("response", (response) => {
+          buffer(response).then(
+            (bytes) =>
+              resolve({
+                status: response.statusCode ?? 0,
+                headers: plain(response.headers),
+                body: bytes.toString("latin1"),
+              }),
+            reject,
+          );
+        });
+        sent.end(body, () => {
+          // A reset, not an orderly end: the server sees its client vanish.
+          if (hangsUp) setTimeout(() => sent.socket?.resetAndDestroy(), hangUpAfterMs);
+        });
+      });
+      this.#setup.history.write({ kind: "answer", ...line, ...answer });
+      return answer;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#setup.history.write({ kind: "no-answer", ...line, reason });
+      return undefined;
+    }
+  }
+}
+
+const isTransient = (status: number): boolean =>
+  status === 202 || status === 423 || status === 429 || status >= 500;
+
+/** Hop-by-hop headers and the date are the server's, not the answer's. */
+const plain = (headers: NodeJS.Dict<string | string[]>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers)
+      .filter(([name]) => !["date", "connection", "keep-alive", "transfer-encoding"].includes(name))
+      .map(([name, value]) => [name, String(value)]),
+  );
+
+/** What one client wants, one operation after another. */
+class Client {
+  readonly #random: Random;
+  readonly #tenant: Tenant;
+  readonly #name: string;
+  #count = 0;
+
+  constructor(random: Random, tenant: Tenant, name: string) {
+    this.#random = random;
+    this.#tenant = tenant;
+    this.#name = name;
+  }
+
+  opening(): Operation[] {
+    const accounts = CURRENCIES.flatMap((currency) =>
+      ["a", "b", "c"].map((id) => ({ id: `${id}-${currency.toLowerCase()}`, currency })),
+    );
+    this.#tenant.accounts.push(...accounts);
+    return [
+      ...accounts.map((account) => this.#operation("account", "POST", "/v1/accounts", account)),
+      this.#product("mug", 1_000),
+      this.#product("last-units", 5),
+    ];
+  }
+
+  funding(): Operation[] {
+    return this.#tenant.accounts.map(({ id, currency }) =>
+      this.#payment(`system:${currency}`, id, currency, FUNDS_MINOR),
+    );
+  }
+
+  next(): Operation {
+    const draw = this.#random.next();
+    if (draw < 0.5) return this.#anyPayment();
+    if (draw < 0.68) return this.#refund() ?? this.#anyPayment();
+    if (draw < 0.86) return this.#stock("mug", this.#random.pick([-3, -2, -1, 1, 2, 3]));
+    if (draw < 0.93) return this.#account();
+    if (draw < 0.95) return this.#product(`p-${this.#name}-${this.#count}`, this.#random.int(0, 9));
+    if (draw < 0.97) return this.#stock("last-units", -1);
+    return this.#toBeRefused();
+  }
+
+  learn(operation: Operation, answer: Answer): void {
+    if (operation.name !== "payment" || answer.status !== 201) return;
+    const { id, amountMinor } = JSON.parse(answer.body) as { id: string; amountMinor: number };
+    if (amountMinor !== FUNDS_MINOR) this.#tenant.payments.push({ id, amountMinor, refunds: 0 });
+  }
+
+  #operation(
+    name: Operation["name"],
+    method: Operation["method"],
+    path: string,
+    body: Operation["body"],
+  ): Operation {
+    this.#count += 1;
+    const key = `crash-client-${this.#name}-${this.#count}`;
+    return { tenant: this.#tenant.name, key, name, method, path, body };
+  }
+
+  #anyPayment(): Operation {
+    const { id: source, currency } = this.#random.pick(this.#tenant.accounts);
+    const others = this.#tenant.accounts.filter((a) => a.currency === currency && a.id !== source);
+    const amountMinor = this.#random.int(4, 400);
+    return this.#payment(source, this.#random.pick(others).id, currency, amountMinor);
+  }
+
+  #payment(source: string, destination: string, currency: string, amountMinor: number): Operation {
+    const body = { source, destination, currency, amountMinor };
+    return this.#operation("payment", "POST", "/v1/payments", body);
+  }
+
+  /** A quarter, twice at most, or all that is left. Undefined while there is nothing to refund. */
+  #refund(): Operation | undefined {
+    const open = this.#tenant.payments.filter(({ refunds }) => refunds < 2).slice(-20);
+    if (open.length === 0) return undefined;
+    const payment = this.#random.pick(open);
+    const all = this.#random.chance(0.3);
+    payment.refunds += all ? 2 : 1;
+    return this.#operation(
+      "refund",
+      "POST",
+      `/v1/payments/${payment.id}/refunds`,
+      all ? {} : { amountMinor: Math.floor(payment.amountMinor / 4) },
+    );
+  }
+
+  /** Under an id of the client's choice, or of the server's. */
+  #account(): Operation {
+    const currency = this.#random.pick(CURRENCIES);
+    return this.#operation("account", "POST", "/v1/accounts", {
+      currency,
+      ...(this.#random.chance(0.5) ? { id: `n-${this.#name}-${this.#count}` } : {}),
+    });
+  }
+
+  #product(sku: string, quantity: number): Operation {
+    const body = { sku, name: `Product ${sku}`, priceMinor: 100, currency: "EUR", quantity };
+    return this.#operation("product", "POST", "/v1/products", body);
+  }
+
+  #stock(sku: string, delta: number): Operation {
+    return this.#operation("stock", "PATCH", `/v1/products/${sku}/stock`, { delta });
+  }
+
+  #toBeRefused(): Operation {
+    const { id, currency } = this.#random.pick(this.#tenant.accounts);
+    switch (this.#random.int(0, 3)) {
+      case 0:
+        return this.#payment(id, `system:${currency}`, currency, 1_000 * FUNDS_MINOR);
+      case 1:
+        return this.#payment(id, "nobody", currency, 1);
+      case 2:
+        return this.#stock("mug", -1_000_000);
+      default:
+        return this.#operation("account", "POST", "/v1/accounts", { id, currency });
+    }
+  }
+}

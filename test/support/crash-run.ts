@@ -1,0 +1,141 @@
+/** One crash run: a server that is killed again and again, clients that carry on, and the verdict at the end. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CrashPoint } from "../../src/kernel/crash-point.ts";
+import { checkLedger, checkRun, FINAL_WITHIN_MS, type Verdict } from "./crash-checker.ts";
+import { Clients } from "./crash-clients.ts";
+import { History, readHistory } from "./crash-history.ts";
+import { Random } from "./crash-random.ts";
+import { type Arming, type CrashBuild, CrashServer } from "./crash-server.ts";
+
+/** How keys are spread over objects: `KEY_OBJECTS`, or another value of it in every life. */
+export type Mode = "1" | "per-key" | "changing";
+
+/** A labelled point, or any moment. */
+export type KillAt = CrashPoint | "any-moment";
+
+export type CrashPlan = {
+  readonly seed: number;
+  readonly mode: Mode;
+  /** One for each life of the server but the last. */
+  readonly kills: readonly KillAt[];
+  /** Unless given, keys outlive the run. */
+  readonly keyLifetimeSeconds?: number;
+};
+
+export type CrashHooks = {
+  readonly afterKill?: (kills: number) => void;
+  /** While the last life still runs, when the clients are done. */
+  readonly beforeEnd?: (server: CrashServer) => Promise<void>;
+};
+
+/** A point that is not reached by then is replaced by the moment. */
+const REACH_TIMEOUT_MS = 5_000;
+/** What was sent to the database before has arrived by then. */
+const SETTLE_MS = 250;
+
+/** Runs to its end, whatever breaks; the folder is kept only if something did. */
+export const runCrashes = async (
+  build: CrashBuild,
+  plan: CrashPlan,
+  hooks: CrashHooks = {},
+): Promise<Verdict> => {
+  const folder = mkdtempSync(join(tmpdir(), "latchkey-crash-"));
+  const random = new Random(plan.seed);
+  const history = new History(join(folder, "history.jsonl"));
+  const server = new CrashServer(build, folder);
+  const clients = new Clients({ target: server, history, random: random.fork("clients") });
+  const imbalances: string[] = [];
+  const start = async (arming?: Arming): Promise<void> => {
+    const keyObjects =
+      plan.mode === "changing" ? random.pick(["1", "3", "16", "per-key"]) : plan.mode;
+    await server.start({
+      keyObjects,
+      ...(arming === undefined ? {} : { arming }),
+      ...(plan.keyLifetimeSeconds === undefined
+        ? {}
+        : { keyLifetimeSeconds: plan.keyLifetimeSeconds }),
+    });
+    history.write({ kind: "start", keyObjects });
+  };
+  try {
+    history.write({ kind: "run", seed: plan.seed, mode: plan.mode });
+    clients.start();
+    for (const [i, killAt] of plan.kills.entries()) {
+      const arming = armingOf(killAt, random);
+      await start(arming);
+      const reached = await isReached(server, arming, random);
+      await server.kill();
+      history.write({ kind: "kill", point: reached ? killAt : "any-moment" });
+      imbalances.push(...checkLedger(server.copyDatabase()));
+      hooks.afterKill?.(i + 1);
+    }
+    await start();
+    await clients.finish(Date.now() + FINAL_WITHIN_MS);
+    await hooks.beforeEnd?.(server);
+    await sleep(SETTLE_MS);
+    await server.query("SELECT 1");
+    await server.kill();
+    history.close();
+    const verdict = checkRun(readHistory(history.file), server.copyDatabase());
+    return withImbalances(verdict, imbalances, folder);
+  } finally {
+    clients.stop();
+    await server.close();
+  }
+};
+
+const armingOf = (killAt: KillAt, random: Random): Arming | undefined => {
+  switch (killAt) {
+    case "any-moment":
+      return undefined;
+    // What was begun there goes on: the batch may commit, the answer may leave, before the end comes or not.
+    case "batch-sent":
+    case "answer-sent":
+      return { point: killAt, countdown: random.int(1, 25), delayMs: random.int(0, 15) };
+    case "queued":
+    case "before-claim":
+    case "batch-committed":
+      return { point: killAt, countdown: random.int(1, 25), delayMs: 0 };
+    case "copy-written":
+      return { point: killAt, countdown: random.int(1, 3), delayMs: 0 };
+    case "async-accepted":
+    case "recovery":
+    case "sweep":
+    case "alarm":
+      return { point: killAt, countdown: 1, delayMs: 0 };
+  }
+};
+
+/** Waits until it is time to kill; false if a point was armed and not reached. */
+const isReached = async (
+  server: CrashServer,
+  arming: Arming | undefined,
+  random: Random,
+): Promise<boolean> => {
+  if (arming === undefined) {
+    await sleep(random.int(0, 400));
+    return true;
+  }
+  const cancel = new AbortController();
+  const late = sleep(REACH_TIMEOUT_MS, false, { signal: cancel.signal }).catch(() => false);
+  const reached = await Promise.race([server.reached().then(() => true), late]);
+  cancel.abort();
+  return reached;
+};
+
+const withImbalances = (
+  { result, violations }: Verdict,
+  imbalances: readonly string[],
+  folder: string,
+): Verdict => {
+  const all = [...violations, ...imbalances.map((sentence) => `imbalance in between: ${sentence}`)];
+  if (all.length === 0) rmSync(folder, { recursive: true, force: true });
+  else all.push(`History, database and server log are kept in ${folder}.`);
+  return {
+    result: { ...result, imbalance: result.imbalance + imbalances.length },
+    violations: all,
+  };
+};

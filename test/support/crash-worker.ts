@@ -1,0 +1,52 @@
+/**
+ * The Worker as it is deployed, with a hook at its crash points. Built with `CRASH_POINTS=true`.
+ *
+ * At the armed point it tells the controller and then waits for ever: what comes after that point does not
+ * happen, and the controller's SIGKILL ends the wait. Everything else in the process runs on.
+ */
+import { env } from "cloudflare:workers";
+import { SWEEP_INTERVAL_MS } from "../../src/kernel/limits.ts";
+import { keyObjectFor } from "../../src/objects/key-object.ts";
+import { operations } from "../../src/operations/registry.ts";
+import { KeyObject as DeployedKeyObject } from "../../src/worker.ts";
+
+export * from "../../src/worker.ts";
+export { default } from "../../src/worker.ts";
+
+/** Bindings of the rig, beside those of the Worker. */
+const rig = env as {
+  readonly CRASH_CONTROLLER?: string;
+  readonly CRASH_POINT?: string;
+  /** The how-manieth time that the point is reached. */
+  readonly CRASH_COUNTDOWN?: string;
+  /** Lets keys expire within a run, and objects sweep them within seconds. */
+  readonly CRASH_KEY_LIFETIME_SECONDS?: string;
+};
+
+let countdown = Number(rig.CRASH_COUNTDOWN ?? 1);
+
+globalThis.latchkeyCrashPoint = async (point) => {
+  if (point !== rig.CRASH_POINT || rig.CRASH_CONTROLLER === undefined) return;
+  countdown -= 1;
+  if (countdown !== 0) return;
+  await fetch(rig.CRASH_CONTROLLER, { method: "POST", body: point });
+  await new Promise<never>(() => {});
+};
+
+/**
+ * Sweeps are a quarter of an hour apart on the object's clock, and alarms ring by the runtime's. An object whose
+ * clock is late by almost that quarter asks for its next alarm in a second.
+ */
+const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + 1_000;
+
+/** The deployed class, unless keys are to expire. */
+export const KeyObject =
+  rig.CRASH_KEY_LIFETIME_SECONDS === undefined
+    ? DeployedKeyObject
+    : keyObjectFor(
+        operations.map((operation) => ({
+          ...operation,
+          keyLifetimeSeconds: Number(rig.CRASH_KEY_LIFETIME_SECONDS),
+        })),
+        { clock: lateClock },
+      );

@@ -24,6 +24,8 @@ export default defineConfig({
           name: "unit",
           environment: "node",
           include: ["test/unit/**/*.test.ts"],
+          // Pure modules: one copy of each serves every file, and loading them is most of the time.
+          isolate: false,
         },
       },
       {

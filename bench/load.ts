@@ -100,7 +100,7 @@ export const measure = async (
   const until = startedAt + durationMs;
   await Promise.all(
     connections.map(async (connection) => {
-      for (let now = performance.now(); now < until; ) {
+      for (let now = performance.now(); now < until;) {
         // Requests of one connection follow each other: that is what a connection is.
         // oxlint-disable-next-line no-await-in-loop
         const { status } = await connection.send(next());

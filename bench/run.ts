@@ -97,12 +97,15 @@ type Counters = {
 };
 
 const readCounters = async (connection: Connection): Promise<Counters> =>
-  JSON.parse((await connection.send(requestText("GET", "/bench/counters", {}, ""))).body) as Counters;
+  JSON.parse(
+    (await connection.send(requestText("GET", "/bench/counters", {}, ""))).body,
+  ) as Counters;
 
 const settingsOf = (mode: string): Setting[] => {
   const connections = options.quick ? [1, 32] : [1, 8, 32, 64];
   const accountSets = options.quick || mode === "per-key" ? [1000] : [2, 1000];
-  const paths: Path[] = mode === "per-key" ? ["naive", "fresh"] : ["naive", "fresh", "replay", "empty"];
+  const paths: Path[] =
+    mode === "per-key" ? ["naive", "fresh"] : ["naive", "fresh", "replay", "empty"];
   return accountSets.flatMap((accounts) =>
     connections.flatMap((count) => [
       ...paths.map((path) => ({ path, connections: count, accounts, refusals: 0 })),
@@ -125,7 +128,8 @@ const runMode = async (script: string, mode: string) => {
   const first = await Connection.open(server.port);
   const must = async (request: string): Promise<void> => {
     const answer = await first.send(request);
-    if (answer.status >= 300) throw new Error(`Preparation failed: ${answer.status} ${answer.body}`);
+    if (answer.status >= 300)
+      throw new Error(`Preparation failed: ${answer.status} ${answer.body}`);
   };
   for (let i = 0; i < 1000; i++) {
     const id = `acc-${i}`;
@@ -213,7 +217,10 @@ const ratio = (result: ModeResult, above: Setting, below: Setting): number => {
 };
 
 const table = (mode: string, result: ModeResult): string => {
-  const lines = [`KEY_OBJECTS=${mode}`, "accounts  refusals  connections  path    req/s   p50 ms   p99 ms  over naive"];
+  const lines = [
+    `KEY_OBJECTS=${mode}`,
+    "accounts  refusals  connections  path    req/s   p50 ms   p99 ms  over naive",
+  ];
   for (const setting of result.settings) {
     const all = result.measured.get(nameOf(setting)) ?? [];
     const cells = [
@@ -222,9 +229,15 @@ const table = (mode: string, result: ModeResult): string => {
       String(setting.connections).padStart(11),
       setting.path.padEnd(6),
       rate(result, setting).toFixed(0).padStart(6),
-      median(all.map((one) => one.p50Ms)).toFixed(2).padStart(7),
-      median(all.map((one) => one.p99Ms)).toFixed(2).padStart(7),
-      ratio(result, setting, { ...setting, path: "naive" }).toFixed(2).padStart(10),
+      median(all.map((one) => one.p50Ms))
+        .toFixed(2)
+        .padStart(7),
+      median(all.map((one) => one.p99Ms))
+        .toFixed(2)
+        .padStart(7),
+      ratio(result, setting, { ...setting, path: "naive" })
+        .toFixed(2)
+        .padStart(10),
     ];
     lines.push(cells.join("  "));
   }

@@ -22,7 +22,7 @@ import { admit, forbidden } from "./access.ts";
 import { type HttpContext, originOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
-import { callObject } from "./object-call.ts";
+import { callObject, isOverloaded } from "./object-call.ts";
 import { waitMsOf } from "./prefer.ts";
 import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
 
@@ -34,7 +34,7 @@ const submit: Ask = (stub, call) => stub.submit(call);
 export const keyedOperation =
   (operation: Operation, ask: Ask = submit) =>
   async (c: HttpContext): Promise<Response> => {
-  const admitted = await admit(c, [operation.scope]);
+    const admitted = await admit(c, [operation.scope]);
     if (!admitted.ok) return admitted.failure;
     const { tenant, scopes } = admitted.value;
 
@@ -68,20 +68,40 @@ export const keyedOperation =
     const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
     const print = fingerprint(request);
     if (print === undefined) throw new Error("The current fingerprint version is not computable.");
-    const reply = await callObject(c.env, object, (stub) =>
-    ask(stub, {
-      tenant,
-      key: key.value,
-      object,
-      request,
-      fingerprint: print,
-      origin: originOf(c),
-      waitMs: waitMsOf(c.req.header("Prefer")),
-    }),
-  );
-  if (CRASH_POINTS) c.executionCtx.waitUntil(crashPoint("answer-sent"));
+    let reply: KeyReply;
+    try {
+      reply = await callObject(c.env, object, (stub) =>
+        ask(stub, {
+          tenant,
+          key: key.value,
+          object,
+          request,
+          fingerprint: print,
+          requestId: c.get("requestId"),
+          origin: originOf(c),
+          waitMs: waitMsOf(c.req.header("Prefer")),
+        }),
+      );
+    } catch (error) {
+      return brokenCall(c, key.value, error);
+    }
+    if (CRASH_POINTS) c.executionCtx.waitUntil(crashPoint("answer-sent"));
     return toResponse(c, key.value, reply);
   };
+
+/** The object did not answer. Unless it refused the call, the request may have been carried out. */
+const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
+  console.error(
+    JSON.stringify({
+      level: "error",
+      event: "object-call-broken",
+      requestId: c.get("requestId"),
+      error: String(error),
+    }),
+  );
+  const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
+  return problemResponse(c, code, { instance: keyPath(key) });
+};
 
 const parseBody = (bytes: Uint8Array): Result<Json, string> => {
   const text = decodeText(bytes);

@@ -21,10 +21,12 @@ export const callObject = async <Value>(
   }
 };
 
-/** An overloaded object is only loaded more by another call. */
+/** The runtime refused the call: it did not reach the object, and another would only add to the load. */
+export const isOverloaded = (error: unknown): boolean => flag(error, "overloaded");
+
 const isWorthRepeating = (error: unknown): boolean =>
-  typeof error === "object" &&
-  error !== null &&
-  "retryable" in error &&
-  error.retryable === true &&
-  !("overloaded" in error && error.overloaded === true);
+  flag(error, "retryable") && !isOverloaded(error);
+
+/** The runtime marks the errors of stubs with booleans. */
+const flag = (error: unknown, name: "retryable" | "overloaded"): boolean =>
+  typeof error === "object" && error !== null && Reflect.get(error, name) === true;

@@ -41,9 +41,8 @@ export type MemberHashes = { readonly [member: string]: string };
 export const memberHashes = (request: Fingerprinted, secret: string): MemberHashes => {
   const hash = (value: Json): string =>
     createHmac("sha256", secret).update(canonicalJson(value)).digest("base64url").slice(0, 8);
-  const members: Record<string, string> = {
-    "(operation)": hash([request.operation, request.params]),
-  };
+  const members: Record<string, string> = { "(operation)": request.operation };
+  if (Object.keys(request.params).length > 0) members["(path)"] = hash(request.params);
   if (request.query.length > 0) members["(query)"] = hash(sortedPairs(request.query));
   if (isJsonObject(request.body)) {
     for (const [name, value] of Object.entries(request.body)) members[name] = hash(value);

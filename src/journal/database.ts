@@ -2,12 +2,39 @@
  * The part of a D1 database that Latchkey uses, and what its errors prove. The tests put wrappers that lose,
  * delay and repeat batches behind the same type.
  */
-import type { Sql } from "../kernel/sql.ts";
+import { STATEMENT_PARAMS_MAX } from "../kernel/limits.ts";
+import type { Sql, SqlValue } from "../kernel/sql.ts";
 
 export type Database = Pick<D1Database, "prepare" | "batch">;
 
-export const statement = (db: Database, { text, params }: Sql): D1PreparedStatement =>
-  db.prepare(text).bind(...params);
+/**
+ * Prepares and binds. Parameters are numbered, and a text that stands in a statement several times (the tenant, a
+ * key) is bound once: D1 counts parameters, and every one of them crosses the wire.
+ */
+export const statement = (db: Database, { text, params }: Sql): D1PreparedStatement => {
+  const bound: SqlValue[] = [];
+  const numberOf = new Map<string, number>();
+  const [head = "", ...rest] = text.split("?");
+  let numbered = head;
+  rest.forEach((piece, i) => {
+    const value = params[i] ?? null;
+    const known = typeof value === "string" ? numberOf.get(value) : undefined;
+    const number = known ?? bound.push(value);
+    if (typeof value === "string") numberOf.set(value, number);
+    numbered += `?${number}${piece}`;
+  });
+  if (bound.length > STATEMENT_PARAMS_MAX) {
+    throw new StatementRefused(
+      `A statement has ${bound.length} parameters; D1 takes ${STATEMENT_PARAMS_MAX}.`,
+    );
+  }
+  return db.prepare(numbered).bind(...bound);
+};
+
+/** A statement that D1 would refuse; it was not sent. */
+export class StatementRefused extends Error {
+  override readonly name = "StatementRefused";
+}
 
 export type DatabaseFailure =
   /** The database judged the batch and undid it: certainly nothing was applied. */
@@ -23,7 +50,9 @@ export type DatabaseFailure =
  */
 export const classifyFailure = (error: unknown): DatabaseFailure => {
   const message = error instanceof Error ? error.message : String(error);
-  if (/\bno such (table|column)\b/.test(message)) return { kind: "not-migrated" };
+  if (error instanceof StatementRefused) return { kind: "aborted", constraint: message };
+  if (/\bno such (table|column)\b|\bhas no column named\b/.test(message))
+    return { kind: "not-migrated" };
   if (!/SQLITE_(CONSTRAINT|ERROR|MISMATCH|TOOBIG|RANGE)/.test(message)) {
     return { kind: "unknown", message };
   }

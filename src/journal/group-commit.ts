@@ -26,7 +26,7 @@ import {
   withTimeout,
 } from "./database.ts";
 import { findRecords } from "./journal.ts";
-import { type JournalEntry, parseRecordRow } from "./record-row.ts";
+import { type JournalEntry, parseClaimRow } from "./record-row.ts";
 import { type Send, statementCount, statementsOf } from "./statements.ts";
 import type { Fate, Submission } from "./submission.ts";
 
@@ -217,19 +217,20 @@ export class GroupCommit {
     let at = 0;
     group.forEach((pending, i) => {
       const count = statements[i]?.length ?? 0;
-      this.#settleFrom(pending, results.slice(at, at + count));
+      this.#settleFrom(pending, sends[i], results.slice(at, at + count));
       at += count;
     });
     return undefined;
   }
 
   /** From the results of one operation's statements. No row from the claim: taken or stale, the lookup tells. */
-  #settleFrom(pending: Pending, results: readonly D1Result[]): void {
+  #settleFrom(pending: Pending, send: Send | undefined, results: readonly D1Result[]): void {
     const claimed = results[0]?.results[0];
-    if (claimed === undefined) return;
+    if (claimed === undefined || send === undefined) return;
     const { answer } = pending.submission.plan;
     const completed = answer.computed === undefined ? undefined : results.at(-1)?.results[0];
-    const entry = parseRecordRow(completed ?? claimed);
+    const { submission, nonce, attempt } = send;
+    const entry = parseClaimRow(completed ?? claimed, submission, nonce, attempt);
     if (entry.refusal === null && pending.forcedRefusal === undefined) {
       pending.submission.plan.effects.forEach((effect, i) => {
         if (effect.kind === "update" && results[i + 1]?.meta.changes === 0) {

@@ -1,10 +1,12 @@
 /** A row of the journal, parsed once, as the record that the decision reads. */
 import { z } from "zod";
 import type { KeyRecord } from "../idempotency/key-record.ts";
+import type { Submission } from "./submission.ts";
 
 const textMap = z
   .string()
-  .transform((text) => z.record(z.string(), z.string()).parse(JSON.parse(text)));
+  .transform((text): unknown => JSON.parse(text))
+  .pipe(z.record(z.string(), z.string()));
 
 const recordRow = z.object({
   key: z.string(),
@@ -35,6 +37,45 @@ export type JournalEntry = {
   readonly createdAtMs: number;
   readonly forgetAtS: number;
   readonly record: KeyRecord;
+};
+
+/** What a claim gives back of its row: all that SQL decided. The rest is as it was submitted. */
+const claimRow = z.object({
+  refusal: z.string().nullable(),
+  status: z.number(),
+  headers: textMap,
+  body: z.string(),
+  link: z.string().nullable(),
+});
+
+/** The entry of a claim that was returned, so that its row is the very one that was submitted. */
+export const parseClaimRow = (
+  row: unknown,
+  submission: Submission,
+  nonce: string,
+  attempt: number,
+): JournalEntry => {
+  const { refusal, status, headers, body, link } = claimRow.parse(row);
+  const { key, operation, fingerprintVersion, fingerprint, members, expiresAtS } = submission;
+  return {
+    key,
+    operation,
+    nonce,
+    attempt,
+    refusal,
+    status,
+    createdAtMs: submission.createdAtMs,
+    forgetAtS: submission.forgetAtS,
+    record: {
+      state: "final",
+      fingerprintVersion,
+      fingerprint,
+      members,
+      expiresAtS,
+      link,
+      response: { status, headers, body },
+    },
+  };
 };
 
 /** Throws on a row that the schema's constraints forbid. */

@@ -29,7 +29,10 @@ export type Send = {
   };
 };
 
-/** The columns that a claim gives back, and that a read of the journal selects. */
+/** The columns that a claim gives back: what SQL decided. */
+const CLAIM_COLUMNS = trusted("refusal, status, headers, body, link");
+
+/** The columns that a read of the journal selects. */
 export const RECORD_COLUMNS = trusted(
   "key, operation, fingerprint_version, fingerprint, members, nonce, attempt, state, refusal, status, headers, body, link, created_at_ms, expires_at_s, forget_at_s",
 );
@@ -66,17 +69,14 @@ const claim = (send: Send): Sql => {
         ),
         trusted("NULL"),
       );
-  // What is stored for the i-th refusal, and without one.
-  const outcomes = forcedRefusal
-    ? [forcedRefusal]
-    : refusals.map((guard) => s.refusalResponse(guard.refusal, guard.detail));
-  const pick = (column: (outcome: (typeof outcomes)[number]) => Sql, otherwise: Sql): Sql =>
-    cases(
-      outcomes.map(
-        (outcome, i) => sql`WHEN verdict = ${trusted(String(i))} THEN ${column(outcome)}`,
-      ),
-      otherwise,
-    );
+  // What is stored for the i-th refusal. One parameter for all, and read only if one of them is needed.
+  const outcomes = JSON.stringify(
+    forcedRefusal
+      ? [forcedRefusal]
+      : refusals.map((guard) => s.refusalResponse(guard.refusal, guard.detail)),
+  );
+  const refused = (member: "code" | "status" | "body"): Sql =>
+    sql`json_extract(${outcomes}, '$[' || verdict || ${trusted(`'].${member}'`)})`;
   const facts = (s.plan.facts ?? []).map((fact) => condition(s.tenant, fact));
   const headers = JSON.stringify(answerHeaders(answer.status, answer.link));
   return sql`
@@ -85,15 +85,18 @@ INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, m
   created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link)
 SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.fingerprint}, ${JSON.stringify(s.members)},
   ${s.object}, ${send.nonce}, ${send.attempt}, 'final', ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
-  ${pick((o) => sql`${o.code}`, trusted("NULL"))},
-  ${pick((o) => trusted(String(o.status)), trusted(String(answer.status)))},
-  CASE WHEN verdict IS NULL THEN ${headers} ELSE ${JSON.stringify(REFUSAL_HEADERS)} END,
-  ${pick((o) => sql`${o.body}`, sql`${s.answerBody}`)},
+  CASE WHEN verdict IS NULL THEN NULL ELSE ${refused("code")} END,
+  CASE WHEN verdict IS NULL THEN ${trusted(String(answer.status))} ELSE ${refused("status")} END,
+  CASE WHEN verdict IS NULL THEN ${headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
+  CASE WHEN verdict IS NULL THEN ${s.answerBody} ELSE ${refused("body")} END,
   CASE WHEN verdict IS NULL THEN ${answer.link} END
 FROM judged WHERE ${facts.length === 0 ? trusted("true") : joinSql(facts, " AND ")}
 ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
-RETURNING ${RECORD_COLUMNS}`;
+RETURNING ${CLAIM_COLUMNS}`;
 };
+
+/** A constant of ours without a quote in it: as text it costs nothing to bind. */
+const REFUSAL_HEADERS_LITERAL = `'${JSON.stringify(REFUSAL_HEADERS)}'`;
 
 const cases = (whens: readonly Sql[], otherwise: Sql): Sql =>
   whens.length === 0 ? otherwise : sql`CASE ${joinSql(whens, " ")} ELSE ${otherwise} END`;
@@ -125,7 +128,7 @@ const computedStatement = (
     ([member, { table, value, where }]) =>
       sql`${`$.${member}`}, (SELECT ${value} FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where}))`,
   );
-  return sql`UPDATE journal SET body = json_set(body, ${joinSql(members, ", ")}) WHERE ${accepted} RETURNING ${RECORD_COLUMNS}`;
+  return sql`UPDATE journal SET body = json_set(body, ${joinSql(members, ", ")}) WHERE ${accepted} RETURNING ${CLAIM_COLUMNS}`;
 };
 
 const columns = (row: Row): Sql => trusted(Object.keys(row).join(", "));

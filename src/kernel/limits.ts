@@ -33,6 +33,8 @@ export const KEY_LIFETIME_SECONDS_MAX = 30 * 24 * 60 * 60;
 export const GROUP_OPERATIONS_MAX = 64;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
+/** D1's own limit. It is not enforced locally, so it is here. */
+export const STATEMENT_PARAMS_MAX = 100;
 /** Far under the 32 MiB of an RPC message, and small enough to serialise without a pause. */
 export const GROUP_BYTES_MAX = 1024 * 1024;
 /** Sixteen full groups: more than D1 commits in the budget of a request, so more would only time out. */

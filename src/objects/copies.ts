@@ -122,6 +122,8 @@ export class Copies {
         if (this.#unwritten.get(key) === copy) this.#unwritten.delete(key);
       }
     } catch {
+      // Whether the alarm was set is not known: the next flush asks.
+      this.#alarmAtMs = undefined;
       this.#failures += 1;
       if (this.#failures >= COPY_FAILURES_MAX) this.#unwritten.clear();
     }
@@ -167,9 +169,11 @@ export class Copies {
     if (earliest !== null) {
       this.#alarmAtMs = Math.max(earliest * 1000, notBeforeMs);
       await this.#storage.setAlarm(this.#alarmAtMs);
-    } else if (this.#unwritten.size === 0) {
-      this.#hasTable = false;
+    } else {
+      // Copies that are not written yet get theirs with the flush.
       this.#alarmAtMs = null;
+      if (this.#unwritten.size > 0) return;
+      this.#hasTable = false;
       await this.#storage.deleteAll();
     }
   }

@@ -13,6 +13,8 @@ export type KeyCall = {
   readonly request: Fingerprinted;
   /** Of the request, in the current version. */
   readonly fingerprint: string;
+  /** Of the HTTP request, for the log; never stored. */
+  readonly requestId: string;
   /** Where this Worker is reached, for the links in stored problems; without a trailing slash. */
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */

@@ -163,10 +163,12 @@ export class KeyEngine {
   async #lead(call: KeyCall): Promise<KeyReply> {
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
-    const reply = this.#run(call, members, startedAtMs).finally(() => {
-      this.#flights.delete(call.key);
-      this.#durations.record(call.request.operation, this.#setup.clock() - startedAtMs);
-    });
+    const reply = this.#run(call, members, startedAtMs)
+      .catch((error: unknown) => this.#defect(call, error))
+      .finally(() => {
+        this.#flights.delete(call.key);
+        this.#durations.record(call.request.operation, this.#setup.clock() - startedAtMs);
+      });
     this.#flights.set(call.key, {
       operation: call.request.operation,
       fingerprint: call.fingerprint,
@@ -176,8 +178,18 @@ export class KeyEngine {
       reply,
       waiters: 0,
     });
-    this.#setup.keepAlive(reply.catch(() => undefined));
+    this.#setup.keepAlive(reply);
     return reply;
+  }
+
+  /** An operation that breaks while it plans has claimed nothing: not stored, and the key stays free. */
+  #defect({ request, requestId }: KeyCall, error: unknown): KeyReply {
+    this.#setup.alert("operation-defect", {
+      operation: request.operation,
+      requestId,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+    return problem("internal-error");
   }
 
   async #wait(call: KeyCall): Promise<KeyReply> {

@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Unstable_MiniflareWorkerOptions } from "wrangler";
+import type { LegacyWorkerOptions } from "miniflare";
 import { z } from "zod";
 import { quiet, root, runQuietly } from "../../scripts/tool.ts";
 
@@ -33,8 +33,8 @@ export type Migration = { readonly name: string; readonly statements: readonly s
 export type Build = {
   /** Path of the bundled script, one module. */
   readonly script: string;
-  /** What wrangler.toml says besides: bindings, vars, compatibility; in miniflare's words. */
-  readonly worker: Unstable_MiniflareWorkerOptions["workerOptions"];
+  /** What else wrangler.toml says, in miniflare's words: all of it, though only this much has a type. */
+  readonly worker: Pick<LegacyWorkerOptions, "bindings" | "d1Databases" | "ratelimits">;
   /** The files of migrations/, in order, each split into its statements. */
   readonly migrations: readonly Migration[];
 };

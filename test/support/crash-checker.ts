@@ -14,8 +14,9 @@ import { type Answer, type HistoryEntry, isExpired, isOutcome } from "./crash-hi
 
 /** After the last restart; the server's own budget for a request is half of it. */
 export const FINAL_WITHIN_MS = 10_000;
-/** A run in which most operations went nowhere has shown nothing. */
-const SUCCEEDED_SHARE_MIN = 0.9;
+/** A run in which operations went nowhere, or were all refused, has shown nothing. */
+const FINAL_SHARE_MIN = 0.9;
+const SUCCEEDED_SHARE_MIN = 0.5;
 
 /** What the contract has replayed, and the expiry that is fixed with it. */
 const REPLAYED_HEADERS = ["content-type", "location", "etag", "link", "idempotency-expires"];
@@ -51,7 +52,13 @@ export const checkRun = (history: readonly HistoryEntry[], database: string): Ve
   const db = new DatabaseSync(database);
   try {
     const keys = keysOf(history);
-    const found: Findings = { duplicates: [], lost: [], differing: [], imbalance: [], unfinished: [] };
+    const found: Findings = {
+      duplicates: [],
+      lost: [],
+      differing: [],
+      imbalance: [],
+      unfinished: [],
+    };
     for (const key of keys.values()) {
       checkReplays(key, found);
       checkFinal(key, lastStartMs(history), found);
@@ -103,7 +110,10 @@ const verdict = (
   const violations = Object.entries(found).flatMap(([kind, sentences]) =>
     sentences.map((sentence) => `${kind}: ${sentence}`),
   );
-  if (succeeded === 0 || succeeded < SUCCEEDED_SHARE_MIN * keys.length) {
+  const final = keys.filter(({ answers }) => answers.some(isFinal)).length;
+  if (final === 0 || final < FINAL_SHARE_MIN * keys.length) {
+    violations.push(`Only ${final} of ${keys.length} operations had a final outcome.`);
+  } else if (succeeded < SUCCEEDED_SHARE_MIN * keys.length) {
     violations.push(`Only ${succeeded} of ${keys.length} operations succeeded.`);
   }
   return { result, violations };
@@ -152,6 +162,8 @@ const keysOf = (history: readonly HistoryEntry[]): Map<string, Key> => {
 const lastStartMs = (history: readonly HistoryEntry[]): number =>
   history.findLast((entry) => entry.kind === "start")?.atMs ?? 0;
 
+const isFinal = (answer: Answer): boolean => isOutcome(answer) || isExpired(answer);
+
 const outcomesOf = (key: Key) => key.answers.filter(isOutcome);
 
 /** What the client was told first; replays are compared with it elsewhere. */
@@ -193,7 +205,7 @@ const comparable = ({ status, headers, body }: Answer): string =>
   JSON.stringify([status, ...REPLAYED_HEADERS.map((header) => headers[header] ?? null), body]);
 
 const checkFinal = (key: Key, lastRestartMs: number, found: Findings): void => {
-  const final = key.answers.find((answer) => isOutcome(answer) || isExpired(answer));
+  const final = key.answers.find(isFinal);
   if (final !== undefined && final.atMs <= lastRestartMs + FINAL_WITHIN_MS) return;
   const last = key.answers.at(-1)?.status ?? "nothing";
   found.unfinished.push(

@@ -6,9 +6,6 @@
  * Kills a server that often, at labelled points and at any moment, while clients go on. The last line is the
  * result as JSON; the exit code is 0 only if nothing was lost, doubled, told differently or left open.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Complaint, main } from "../../scripts/tool.ts";
 import { Random } from "./crash-random.ts";
@@ -22,24 +19,15 @@ const KEY_LIFETIME_SECONDS = 45;
 await main(async () => {
   const { kills, seed, mode } = options();
   console.log(`seed ${seed}, ${kills} kills, KEY_OBJECTS ${mode}`);
-  const folder = mkdtempSync(join(tmpdir(), "latchkey-bundle-"));
-  try {
-    const build = await buildCrashWorker(folder);
-    const { result, violations } = await runCrashes(
-      build,
-      { seed, mode, kills: planOf(seed, kills), keyLifetimeSeconds: KEY_LIFETIME_SECONDS },
-      {
-        afterKill: (done) => {
-          if (done % 25 === 0) console.log(`${done} kills`);
-        },
-      },
-    );
-    for (const violation of violations) console.log(violation);
-    console.log(JSON.stringify(result));
-    if (violations.length > 0) process.exitCode = 1;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  const plan = { seed, mode, kills: planOf(seed, kills), keyLifetimeSeconds: KEY_LIFETIME_SECONDS };
+  const { result, violations } = await runCrashes(await buildCrashWorker(), plan, {
+    afterKill: (done) => {
+      if (done % 25 === 0) console.log(`${done} kills`);
+    },
+  });
+  for (const violation of violations) console.log(violation);
+  console.log(JSON.stringify(result));
+  if (violations.length > 0) process.exitCode = 1;
 });
 
 function options(): { kills: number; seed: number; mode: Mode } {

@@ -7,7 +7,13 @@ import { Agent, request } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { mint } from "../../scripts/mint.ts";
-import { type Answer, type History, isExpired, isOutcome, type Operation } from "./crash-history.ts";
+import {
+  type Answer,
+  type History,
+  isExpired,
+  isOutcome,
+  type Operation,
+} from "./crash-history.ts";
 import type { Random } from "./crash-random.ts";
 import { TOKEN_SECRET } from "./crash-server.ts";
 
@@ -16,8 +22,9 @@ const TENANTS = ["north", "south"] as const;
 const CLIENTS_PER_TENANT = 4;
 /** Above the server's own budget for a request (5 s), so that it is the server who gives up. */
 const REQUEST_TIMEOUT_MS = 8_000;
-/** How many keys are asked for once more at the end, at most. */
-const REPLAYS_MAX = 2_000;
+/** How many keys are asked for once more at the end, at most, and how long that may take. */
+const ASKED_AGAIN_MAX = 2_000;
+const ASK_AGAIN_MS = 20_000;
 
 const FUNDS_MINOR = 1_000_000;
 const CURRENCIES = ["EUR", "USD"] as const;
@@ -67,7 +74,7 @@ export class Clients {
   }
 
   /**
-   * Begins nothing new, sees everything begun through, and then asks once more for what was answered.
+   * Begins nothing new, and sees everything begun through.
    * @param giveUpAtMs when what is not final by then is left alone
    */
   async finish(giveUpAtMs: number): Promise<void> {
@@ -75,9 +82,13 @@ export class Clients {
     this.#giveUpAtMs = giveUpAtMs;
     await this.#working;
     await Promise.all(this.#late);
-    this.#giveUpAtMs = Math.max(giveUpAtMs, Date.now() + 10_000);
+  }
+
+  /** Repeats what was done, every key or a sample, once more. */
+  async askAgain(): Promise<void> {
+    this.#giveUpAtMs = Math.max(this.#giveUpAtMs, Date.now() + ASK_AGAIN_MS);
     const again = [...this.#operations];
-    while (again.length > REPLAYS_MAX) again.splice(this.#random.int(0, again.length - 1), 1);
+    while (again.length > ASKED_AGAIN_MAX) again.splice(this.#random.int(0, again.length - 1), 1);
     await Promise.all(
       Array.from({ length: TENANTS.length * CLIENTS_PER_TENANT }, async () => {
         for (let next = again.pop(); next !== undefined; next = again.pop()) {
@@ -131,7 +142,7 @@ export class Clients {
       Array.from({ length: copies }, () => this.#untilOutcome(tenant, operation)),
     );
     if (this.#random.chance(0.2)) {
-      const late = sleep(this.#random.int(20, 2_000)).then(() =>
+      const late = sleep(this.#random.int(20, 1_500)).then(() =>
         this.#untilOutcome(tenant, operation),
       );
       this.#late.add(late);

@@ -40,10 +40,7 @@ const entry = z.discriminatedUnion("kind", [
 
 export type HistoryEntry = z.output<typeof entry>;
 export type Operation = Omit<Extract<HistoryEntry, { kind: "operation" }>, "kind" | "atMs">;
-export type Answer = Pick<
-  Extract<HistoryEntry, { kind: "answer" }>,
-  "status" | "headers" | "body"
->;
+export type Answer = Pick<Extract<HistoryEntry, { kind: "answer" }>, "status" | "headers" | "body">;
 
 type WithoutTime<Entry> = Entry extends unknown ? Omit<Entry, "atMs"> : never;
 

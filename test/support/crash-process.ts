@@ -11,12 +11,12 @@ const reply = (message: FromServer): void => {
 
 let miniflare: Miniflare | undefined;
 
-const start = async ({ options, migrations }: Extract<ToServer, { do: "start" }>) => {
+const start = async ({ options, schema }: Extract<ToServer, { do: "start" }>) => {
   miniflare = new Miniflare(convertV4MiniflareOptions(options));
   await miniflare.ready;
-  if (migrations !== undefined) {
+  if (schema !== undefined) {
     const db = await miniflare.getD1Database("DB");
-    await db.batch(migrations.map((statement) => db.prepare(statement)));
+    await db.batch(schema.map((statement) => db.prepare(statement)));
   }
   // Not through Miniflare's own entry worker: that is another hop, and nothing of the product.
   reply({ is: "ready", url: (await miniflare.unsafeGetDirectURL()).href });
@@ -24,7 +24,7 @@ const start = async ({ options, migrations }: Extract<ToServer, { do: "start" }>
 
 const query = async (sql: string) => {
   const db = await miniflare?.getD1Database("DB");
-  const result = await db?.prepare(sql).all<Record<string, unknown>>();
+  const result = await db?.prepare(sql).all();
   reply({ is: "rows", rows: result?.results ?? [] });
 };
 

@@ -8,7 +8,8 @@ import { checkLedger, checkRun, FINAL_WITHIN_MS, type Verdict } from "./crash-ch
 import { Clients } from "./crash-clients.ts";
 import { History, readHistory } from "./crash-history.ts";
 import { Random } from "./crash-random.ts";
-import { type Arming, type CrashBuild, CrashServer } from "./crash-server.ts";
+import type { Build } from "./build.ts";
+import { type Arming, CrashServer } from "./crash-server.ts";
 
 /** How keys are spread over objects: `KEY_OBJECTS`, or another value of it in every life. */
 export type Mode = "1" | "per-key" | "changing";
@@ -16,29 +17,32 @@ export type Mode = "1" | "per-key" | "changing";
 /** A labelled point, or any moment. */
 export type KillAt = CrashPoint | "any-moment";
 
+/** With a number: the how-manieth time the point is reached; else that is drawn. */
+export type Kill = KillAt | readonly [CrashPoint, number];
+
 export type CrashPlan = {
   readonly seed: number;
   readonly mode: Mode;
   /** One for each life of the server but the last. */
-  readonly kills: readonly KillAt[];
+  readonly kills: readonly Kill[];
   /** Unless given, keys outlive the run. */
   readonly keyLifetimeSeconds?: number;
 };
 
 export type CrashHooks = {
   readonly afterKill?: (kills: number) => void;
-  /** While the last life still runs, when the clients are done. */
-  readonly beforeEnd?: (server: CrashServer) => Promise<void>;
+  /** While the last life still runs, when every client has its outcome. */
+  readonly beforeEnd?: (server: CrashServer, clients: Clients) => Promise<void>;
 };
 
 /** A point that is not reached by then is replaced by the moment. */
-const REACH_TIMEOUT_MS = 5_000;
+const REACH_TIMEOUT_MS = 8_000;
 /** What was sent to the database before has arrived by then. */
 const SETTLE_MS = 250;
 
 /** Runs to its end, whatever breaks; the folder is kept only if something did. */
 export const runCrashes = async (
-  build: CrashBuild,
+  build: Build,
   plan: CrashPlan,
   hooks: CrashHooks = {},
 ): Promise<Verdict> => {
@@ -48,11 +52,12 @@ export const runCrashes = async (
   const server = new CrashServer(build, folder);
   const clients = new Clients({ target: server, history, random: random.fork("clients") });
   const imbalances: string[] = [];
-  const start = async (arming?: Arming): Promise<void> => {
+  const start = async (arming?: Arming, last = false): Promise<void> => {
     const keyObjects =
       plan.mode === "changing" ? random.pick(["1", "3", "16", "per-key"]) : plan.mode;
     await server.start({
       keyObjects,
+      last,
       ...(arming === undefined ? {} : { arming }),
       ...(plan.keyLifetimeSeconds === undefined
         ? {}
@@ -63,20 +68,20 @@ export const runCrashes = async (
   try {
     history.write({ kind: "run", seed: plan.seed, mode: plan.mode });
     clients.start();
-    for (const [i, killAt] of plan.kills.entries()) {
-      const arming = armingOf(killAt, random);
+    for (const [i, kill] of plan.kills.entries()) {
+      const arming = armingOf(kill, random);
       await start(arming);
       const reached = await isReached(server, arming, random);
       await server.kill();
-      history.write({ kind: "kill", point: reached ? killAt : "any-moment" });
+      history.write({ kind: "kill", point: (reached && arming?.point) || "any-moment" });
       imbalances.push(...checkLedger(server.copyDatabase()));
       hooks.afterKill?.(i + 1);
     }
-    await start();
+    await start(undefined, true);
     await clients.finish(Date.now() + FINAL_WITHIN_MS);
-    await hooks.beforeEnd?.(server);
+    await clients.askAgain();
+    await hooks.beforeEnd?.(server, clients);
     await sleep(SETTLE_MS);
-    await server.query("SELECT 1");
     await server.kill();
     history.close();
     const verdict = checkRun(readHistory(history.file), server.copyDatabase());
@@ -87,26 +92,28 @@ export const runCrashes = async (
   }
 };
 
-const armingOf = (killAt: KillAt, random: Random): Arming | undefined => {
-  switch (killAt) {
-    case "any-moment":
-      return undefined;
-    // What was begun there goes on: the batch may commit, the answer may leave, before the end comes or not.
-    case "batch-sent":
-    case "answer-sent":
-      return { point: killAt, countdown: random.int(1, 25), delayMs: random.int(0, 15) };
-    case "queued":
-    case "before-claim":
-    case "batch-committed":
-      return { point: killAt, countdown: random.int(1, 25), delayMs: 0 };
-    case "copy-written":
-      return { point: killAt, countdown: random.int(1, 3), delayMs: 0 };
-    case "async-accepted":
-    case "recovery":
-    case "sweep":
-    case "alarm":
-      return { point: killAt, countdown: 1, delayMs: 0 };
-  }
+const armingOf = (kill: Kill, random: Random): Arming | undefined => {
+  if (kill === "any-moment") return undefined;
+  const point = typeof kill === "string" ? kill : kill[0];
+  const countdown = typeof kill === "string" ? random.int(...COUNTDOWNS[point]) : kill[1];
+  return { point, countdown, delayMs: GOES_ON.has(point) ? random.int(0, 15) : 0 };
+};
+
+/** What was begun there goes on: the batch may commit, the answer may leave, before the end comes or not. */
+const GOES_ON: ReadonlySet<CrashPoint> = new Set(["batch-sent", "answer-sent"]);
+
+/** Some business is done before each kill: so often is the point reached, at least and at most. */
+const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {
+  queued: [1, 100],
+  "before-claim": [1, 50],
+  "batch-sent": [1, 50],
+  "batch-committed": [1, 50],
+  "answer-sent": [1, 100],
+  "copy-written": [1, 5],
+  "async-accepted": [1, 1],
+  recovery: [1, 1],
+  sweep: [1, 1],
+  alarm: [1, 1],
 };
 
 /** Waits until it is time to kill; false if a point was armed and not reached. */
@@ -116,7 +123,7 @@ const isReached = async (
   random: Random,
 ): Promise<boolean> => {
   if (arming === undefined) {
-    await sleep(random.int(0, 400));
+    await sleep(random.int(0, 700));
     return true;
   }
   const cancel = new AbortController();

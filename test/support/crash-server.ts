@@ -7,13 +7,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { V4MiniflareOptions } from "miniflare";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
-import { quiet, root, runQuietly } from "../../scripts/tool.ts";
+import { quiet, root } from "../../scripts/tool.ts";
+import { type Build, build } from "./build.ts";
 
 /** What is said over the IPC channel of the server process. */
 export type ToServer =
@@ -21,7 +22,7 @@ export type ToServer =
       readonly do: "start";
       readonly options: V4MiniflareOptions;
       /** Statements that make the schema, for a folder that is new. */
-      readonly migrations?: readonly string[];
+      readonly schema?: readonly string[];
     }
   | { readonly do: "query"; readonly sql: string };
 
@@ -40,48 +41,9 @@ const START_TIMEOUT_MS = 30_000;
 /** How long the kernel may take to end a group that was killed. */
 const END_TIMEOUT_MS = 10_000;
 
-export type CrashBuild = {
-  readonly options: V4MiniflareOptions;
-  readonly migrations: readonly string[];
-};
-
-/** Bundles the Worker with its crash points, as `wrangler deploy` would, into `folder`. */
-export const buildCrashWorker = async (folder: string): Promise<CrashBuild> => {
-  const bundling = runQuietly("wrangler", [
-    ...["deploy", "test/support/crash-worker.ts", "--dry-run", "--outdir", folder],
-    ...["--define", "CRASH_POINTS:true"],
-  ]);
-  Object.assign(process.env, quiet, { WRANGLER_LOG: "error" });
-  const wrangler = await import("wrangler");
-  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(join(root, "wrangler.toml"));
-  const migrations = readdirSync(join(root, "migrations"))
-    .filter((name) => name.endsWith(".sql"))
-    .toSorted()
-    .flatMap((name) => [
-      ...wrangler.unstable_splitSqlQuery(readFileSync(join(root, "migrations", name), "utf8")),
-      `INSERT INTO d1_migrations (name) VALUES ('${name}')`,
-    ]);
-  const { code, output } = await bundling;
-  if (code !== 0) throw new Error(`The Worker could not be bundled:\n${output}`);
-  return {
-    // Without the rate limit: its counters are in memory, and how many new keys are too many is not the question.
-    options: {
-      name: "latchkey",
-      rootPath: folder,
-      scriptPath: join(folder, "crash-worker.js"),
-      modules: true,
-      compatibilityDate: workerOptions["compatibilityDate"],
-      compatibilityFlags: workerOptions["compatibilityFlags"],
-      bindings: workerOptions["bindings"],
-      d1Databases: workerOptions["d1Databases"],
-      durableObjects: workerOptions["durableObjects"],
-    },
-    migrations: [
-      "CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
-      ...migrations,
-    ],
-  };
-};
+/** The Worker as it would be deployed, but for its crash points, which are in. */
+export const buildCrashWorker = (): Promise<Build> =>
+  build({ entry: "test/support/crash-worker.ts", define: { CRASH_POINTS: "true" } });
 
 /** Where the server is to die. */
 export type Arming = {
@@ -97,25 +59,27 @@ export type Life = {
   readonly keyObjects: string;
   readonly arming?: Arming;
   readonly keyLifetimeSeconds?: number;
+  /** No other life will follow. */
+  readonly last?: boolean;
 };
 
 export class CrashServer {
-  readonly #build: CrashBuild;
+  readonly #build: Build;
   readonly #folder: string;
   readonly #controller: Server;
-  /** Reads on while this life runs. */
-  #spare: ServerProcess;
+  /** The next life's process: it loads what it needs while this one runs. */
+  #spare: ServerProcess | undefined;
   #current: { readonly process: ServerProcess; readonly url: URL } | undefined;
   #arming: Arming | undefined;
   #reached = Promise.withResolvers<void>();
   #lives = 0;
 
   /** @param folder empty or new; belongs to this server until it is closed */
-  constructor(build: CrashBuild, folder: string) {
+  constructor(built: Build, folder: string) {
     mkdirSync(folder, { recursive: true });
-    this.#build = build;
+    this.#build = built;
     this.#folder = folder;
-    this.#spare = new ServerProcess(this.#log);
+    this.#spare = this.#newProcess();
     this.#controller = createServer((request) => {
       // Not answered: the Worker waits at its crash point until it is dead.
       void text(request).then((point) => {
@@ -128,29 +92,37 @@ export class CrashServer {
     return join(this.#folder, "server.log");
   }
 
+  #newProcess(): ServerProcess {
+    return new ServerProcess(this.#log);
+  }
+
   /** Undefined while it is dead. */
   get url(): URL | undefined {
     return this.#current?.url;
   }
 
   /** Another life over the same folder. */
-  async start({ keyObjects, arming, keyLifetimeSeconds }: Life): Promise<void> {
+  async start({ keyObjects, arming, keyLifetimeSeconds, last = false }: Life): Promise<void> {
     if (this.#current !== undefined) throw new Error("The server runs already.");
     this.#arming = arming;
     this.#reached = Promise.withResolvers();
-    const server = this.#spare;
+    const server = this.#spare ?? this.#newProcess();
     const url = await server.start({
       do: "start",
       options: {
-        ...this.#build.options,
-        host: "127.0.0.1",
-        port: 0,
+        ...this.#build.worker,
+        name: "latchkey",
+        // Named as what it is: Miniflare would else parse the bundle for its imports at every start.
+        modules: [{ type: "ESModule", path: this.#build.script }],
+        modulesRoot: dirname(this.#build.script),
+        // Its counters are in memory only, and how many new keys are too many is not the question here.
+        ratelimits: {},
         unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
         cf: false,
         resourcePersistencePath: join(this.#folder, "state"),
         resourceTmpPath: join(this.#folder, "tmp"),
         bindings: {
-          ...bindingsOf(this.#build.options),
+          ...this.#build.worker.bindings,
           TOKEN_SECRET,
           FINGERPRINT_SECRET,
           KEY_OBJECTS: keyObjects,
@@ -163,11 +135,11 @@ export class CrashServer {
             : { CRASH_KEY_LIFETIME_SECONDS: String(keyLifetimeSeconds) }),
         },
       },
-      ...(this.#lives === 0 ? { migrations: this.#build.migrations } : {}),
+      ...(this.#lives === 0 ? { schema: schemaOf(this.#build) } : {}),
     });
     this.#lives += 1;
     this.#current = { process: server, url };
-    this.#spare = new ServerProcess(this.#log);
+    this.#spare = last ? undefined : this.#newProcess();
   }
 
   /** Resolves when the armed point was reached and its delay has passed: kill now. */
@@ -221,8 +193,8 @@ export class CrashServer {
 
   async close(): Promise<void> {
     await this.kill();
-    this.#spare.kill();
-    await this.#spare.exited;
+    this.#spare?.kill();
+    await this.#spare?.exited;
     this.#controller.closeAllConnections();
     this.#controller.close();
   }
@@ -239,8 +211,17 @@ export class CrashServer {
   }
 }
 
-const bindingsOf = (options: V4MiniflareOptions): Readonly<Record<string, string>> =>
-  (options.bindings ?? {}) as Record<string, string>;
+/** The migrations, and the table in which wrangler notes that they were applied. */
+const schemaOf = ({ migrations }: Build): string[] => [
+  "CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
+  ...migrations.flatMap(({ name, statements }) => [
+    ...statements,
+    `INSERT INTO d1_migrations (name) VALUES ('${name}')`,
+  ]),
+];
+
+/** Half of a start is compiling Miniflare: Node keeps what it has compiled there. */
+const NODE_COMPILE_CACHE = join(root, "node_modules/.cache/node-compile");
 
 /** One process group: Node, and workerd below it once it has started. */
 class ServerProcess {
@@ -256,7 +237,7 @@ class ServerProcess {
       [fileURLToPath(new URL("crash-process.ts", import.meta.url))],
       {
         cwd: root,
-        env: { ...process.env, ...quiet },
+        env: { ...process.env, ...quiet, NODE_COMPILE_CACHE },
         detached: true,
         stdio: ["ignore", out, out, "ipc"],
       },

@@ -33,20 +33,19 @@ globalThis.latchkeyCrashPoint = async (point) => {
   await new Promise<never>(() => {});
 };
 
+const keyLifetimeSeconds = Number(rig.CRASH_KEY_LIFETIME_SECONDS ?? 0);
+
 /**
  * Sweeps are a quarter of an hour apart on the object's clock, and alarms ring by the runtime's. An object whose
- * clock is late by almost that quarter asks for its next alarm in a second.
+ * clock is late by almost that quarter asks for its next alarm when the first keys expire.
  */
-const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + 1_000;
+const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + keyLifetimeSeconds * 1_000;
 
 /** The deployed class, unless keys are to expire. */
 export const KeyObject =
-  rig.CRASH_KEY_LIFETIME_SECONDS === undefined
+  keyLifetimeSeconds === 0
     ? DeployedKeyObject
     : keyObjectFor(
-        operations.map((operation) => ({
-          ...operation,
-          keyLifetimeSeconds: Number(rig.CRASH_KEY_LIFETIME_SECONDS),
-        })),
+        operations.map((operation) => ({ ...operation, keyLifetimeSeconds })),
         { clock: lateClock },
       );

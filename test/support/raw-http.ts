@@ -151,7 +151,7 @@ const parseAnswer = (bytes: Buffer): RawAnswer | undefined => {
 
 const unchunk = (bytes: Buffer): Buffer => {
   const pieces: Buffer[] = [];
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const lineEnd = bytes.indexOf("\r\n", at);
     const size = Number.parseInt(bytes.subarray(at, lineEnd).toString("latin1"), 16);
     if (lineEnd < 0 || !(size > 0)) return Buffer.concat(pieces);

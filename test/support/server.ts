@@ -13,12 +13,20 @@
  */
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
-import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { convertV4MiniflareOptions, type LegacyWorkerOptions, Miniflare } from "miniflare";
 import { type Build, build } from "./build.ts";
-import { parseTrace, type SqlCall, tracer } from "./trace.ts";
+import {
+  COMPANION,
+  companion,
+  runSql,
+  type SqlCall,
+  type SqlRow,
+  type Statement,
+  takeCalls,
+} from "./companion.ts";
 
 /** Worth nothing elsewhere. Fixed, so that a token may be minted without asking the server. */
 export const TEST_SECRETS = {
@@ -35,21 +43,19 @@ export type ServerOptions = {
   readonly migrated?: boolean;
   /** State is kept here, and found again by the next server on it; else in a folder that goes with the server. */
   readonly folder?: string;
-  /** On 127.0.0.1; any free one, unless said. */
-  readonly port?: number;
   /** Whether `trace` can be used. It costs a little time: not for benchmarks. */
   readonly traced?: boolean;
   /** Another build than that of wrangler.toml as it stands. */
   readonly build?: Build;
 };
 
-export type SqlRow = Readonly<Record<string, string | number | null>>;
-
 export type Server = {
   /** `http://127.0.0.1:PORT`, without a trailing slash. */
   readonly origin: string;
   /** Runs one statement on the database, past the Worker. */
-  readonly sql: (text: string, ...params: (string | number | null)[]) => Promise<SqlRow[]>;
+  readonly sql: (...statement: Statement) => Promise<SqlRow[]>;
+  /** Runs several statements in one transaction, and gives the rows of each. */
+  readonly sqlBatch: (statements: readonly Statement[]) => Promise<SqlRow[][]>;
   /** Applies what is missing of migrations/. */
   readonly migrate: () => Promise<void>;
   /** Ids of every key object that was ever called, sorted: the runtime makes its file at the first call. */
@@ -68,7 +74,6 @@ export type Server = {
 };
 
 const WORKER = "latchkey";
-const TRACER = "tracer";
 const HOST = "127.0.0.1";
 
 export const startServer = async (options: ServerOptions = {}): Promise<Server> => {
@@ -81,7 +86,7 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       cf: false,
       resourcePersistencePath: folder,
       handleStructuredLogs: ({ message }) => log.push(message),
-      workers: [workerOf(built, options), ...(options.traced === true ? [tracer(TRACER)] : [])],
+      workers: [workerOf(built, options), companion(d1Of(built))],
     }),
   );
   const stop = async (): Promise<void> => {
@@ -90,14 +95,12 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
   };
   try {
     const origin = (await miniflare.unsafeGetDirectURL(WORKER)).origin;
-    const database = await miniflare.getD1Database("DB", WORKER);
+    const beside = await miniflare.unsafeGetDirectURL(COMPANION);
 
-    const sql: Server["sql"] = async (text, ...params) => {
-      const { results } = await database
-        .prepare(text)
-        .bind(...params)
-        .all<SqlRow>();
-      return results;
+    const sqlBatch: Server["sqlBatch"] = async (statements) => runSql(beside, statements);
+    const sql: Server["sql"] = async (...statement) => {
+      const [rows = []] = await sqlBatch([statement]);
+      return rows;
     };
 
     const migrate = async (): Promise<void> => {
@@ -105,19 +108,18 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
       await sql(
         "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
       );
-      const applied = new Set((await sql("SELECT name FROM d1_migrations")).map((row) => row["name"]));
+      const applied = await sql("SELECT name FROM d1_migrations");
       for (const { name, statements } of built.migrations) {
-        if (applied.has(name)) continue;
-        await database.batch([
-          ...statements.map((text) => database.prepare(text)),
-          database.prepare("INSERT INTO d1_migrations (name) VALUES (?)").bind(name),
+        if (applied.some((row) => row["name"] === name)) continue;
+        await sqlBatch([
+          ...statements.map((text): Statement => [text]),
+          ["INSERT INTO d1_migrations (name) VALUES (?)", name],
         ]);
       }
     };
 
     const trace: Server["trace"] = async (work) => {
-      const url = await miniflare.unsafeGetDirectURL(TRACER);
-      const read = async () => parseTrace(await (await fetch(url)).text());
+      const read = async () => takeCalls(beside);
       await untilQuiet(read);
       await work();
       return untilQuiet(read);
@@ -127,9 +129,9 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
     return {
       origin,
       sql,
+      sqlBatch,
       migrate,
-      objects: async () =>
-        (await miniflare.listDurableObjectIds("KEY_OBJECT", WORKER)).toSorted(),
+      objects: async () => (await miniflare.listDurableObjectIds("KEY_OBJECT", WORKER)).toSorted(),
       lockDatabase: () => lock(databaseFile(folder)),
       log,
       trace,
@@ -142,26 +144,31 @@ export const startServer = async (options: ServerOptions = {}): Promise<Server> 
 };
 
 /** What wrangler.toml says, with the test's secrets and changes. */
-const workerOf = ({ script, worker }: Build, options: ServerOptions) => {
-  const { NEW_KEYS: newKeys, ...ratelimits } = worker.ratelimits ?? {};
-  const perMinute = options.newKeysPerMinute;
-  return {
-    ...worker,
-    name: WORKER,
-    modules: true,
-    scriptPath: script,
-    bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...options.vars }),
-    ratelimits:
-      newKeys === undefined || perMinute === "unlimited"
-        ? ratelimits
-        : {
-            ...ratelimits,
-            NEW_KEYS: { ...newKeys, simple: { ...newKeys.simple, limit: perMinute ?? newKeys.simple.limit } },
-          },
-    unsafeDirectSockets: [{ host: HOST, port: options.port ?? 0 }],
-    ...(options.traced === true ? { streamingTails: [TRACER] } : {}),
-  };
-};
+const workerOf = (
+  { script, worker }: Build,
+  { vars, newKeysPerMinute, traced = false }: ServerOptions,
+): LegacyWorkerOptions => ({
+  ...worker,
+  name: WORKER,
+  // Named as what it is: else it would be parsed for imports at every start.
+  modules: [{ type: "ESModule", path: script }],
+  modulesRoot: dirname(script),
+  bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...vars }),
+  ratelimits: newKeysPerMinute === "unlimited" ? {} : limited(worker.ratelimits, newKeysPerMinute),
+  unsafeDirectSockets: [{ host: HOST, port: 0 }],
+  ...(traced ? { streamingTails: [COMPANION] } : {}),
+});
+
+const limited = (ratelimits: LegacyWorkerOptions["ratelimits"] = {}, limit?: number) =>
+  Object.fromEntries(
+    Object.entries(ratelimits).map(([name, { simple, ...rest }]) => [
+      name,
+      { ...rest, simple: { ...simple, limit: limit ?? simple.limit } },
+    ]),
+  );
+
+const d1Of = ({ worker: { d1Databases } }: Build): Pick<LegacyWorkerOptions, "d1Databases"> =>
+  d1Databases === undefined ? {} : { d1Databases };
 
 const defined = <Value>(record: Readonly<Record<string, Value | undefined>>) =>
   Object.fromEntries(
@@ -171,7 +178,7 @@ const defined = <Value>(record: Readonly<Record<string, Value | undefined>>) =>
 /** What was read until nothing new has come for a while: traces arrive after the answer they are of. */
 const untilQuiet = async <Item>(read: () => Promise<Item[]>): Promise<Item[]> => {
   const items: Item[] = [];
-  for (let quiet = 0; quiet < QUIET_READS; ) {
+  for (let quiet = 0; quiet < QUIET_READS;) {
     await sleep(QUIET_PAUSE_MS);
     const more = await read();
     quiet = more.length === 0 ? quiet + 1 : 0;
@@ -189,7 +196,8 @@ const databaseFile = (folder: string): string => {
   const [file, ...others] = readdirSync(d1).filter(
     (name) => name.endsWith(".sqlite") && name !== "metadata.sqlite",
   );
-  if (file === undefined || others.length > 0) throw new Error(`There is not one database in ${d1}.`);
+  if (file === undefined || others.length > 0)
+    throw new Error(`There is not one database in ${d1}.`);
   return join(d1, file);
 };
 

@@ -82,7 +82,8 @@ export const newTenant = async (server: Server, name = newTenantName()): Promise
     get: async (path, sending) => send("GET", path, undefined, sending),
     post: async (path, body, sending) => send("POST", path, body, sending),
     patch: async (path, body, sending) => send("PATCH", path, body, sending),
-    pay: async (change, sending) => send("POST", "/v1/payments", { ...PAYMENT, ...change }, sending),
+    pay: async (change, sending) =>
+      send("POST", "/v1/payments", { ...PAYMENT, ...change }, sending),
     rawHeaders: (key) => [
       ["Authorization", `Bearer ${token}`],
       ["Content-Type", "application/json"],

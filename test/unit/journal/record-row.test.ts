@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { parseRecordRow } from "../../../src/journal/record-row.ts";
+
+const row = {
+  key: "key-0000000000000001",
+  operation: "payments.create",
+  fingerprint_version: 1,
+  fingerprint: "print",
+  members: '{"amountMinor":"hash"}',
+  nonce: "n1",
+  attempt: 2,
+  state: "final",
+  refusal: null,
+  status: 201,
+  headers: '{"content-type":"application/json"}',
+  body: "{}",
+  link: "/v1/payments/pay_1",
+  created_at_ms: 1_800_000_000_123,
+  expires_at_s: 1_800_086_400,
+  forget_at_s: 1_802_678_400,
+};
+const erased = { headers: null, body: null, members: null };
+
+describe("a row of the journal", () => {
+  it("is read as the record that decisions are made on", () => {
+    expect(parseRecordRow(row)).toEqual({
+      key: row.key,
+      operation: "payments.create",
+      nonce: "n1",
+      attempt: 2,
+      refusal: null,
+      status: 201,
+      createdAtMs: row.created_at_ms,
+      forgetAtS: row.forget_at_s,
+      record: {
+        state: "final",
+        fingerprintVersion: 1,
+        fingerprint: "print",
+        members: { amountMinor: "hash" },
+        expiresAtS: row.expires_at_s,
+        link: row.link,
+        response: { status: 201, headers: { "content-type": "application/json" }, body: "{}" },
+      },
+    });
+  });
+
+  it.each(["in-flight", "uncertain", "expired"])(
+    "that is %s carries no answer to replay",
+    (state) => {
+      for (const one of [
+        { ...row, state },
+        { ...row, ...erased, state },
+      ]) {
+        const { record } = parseRecordRow(one);
+        expect(record).toMatchObject({ state, link: row.link, fingerprint: "print" });
+        expect(record).not.toHaveProperty("response");
+      }
+    },
+  );
+
+  it("69: whose member hashes are erased has none, and is still one", () => {
+    expect(parseRecordRow({ ...row, ...erased, state: "expired" }).record.members).toEqual({});
+  });
+
+  it("keeps an empty body: nothing is not the same as erased", () => {
+    expect(parseRecordRow({ ...row, body: "" }).record).toMatchObject({ response: { body: "" } });
+  });
+
+  it.each([
+    ["without a body", { ...row, body: null }],
+    ["without headers", { ...row, headers: null }],
+    ["of a state that is none", { ...row, state: "done" }],
+    ["without a key", { ...row, key: undefined }],
+    ["with a fingerprint version of text", { ...row, fingerprint_version: "1" }],
+    ["with headers that are no JSON", { ...row, headers: "{" }],
+    ["with headers that are a list", { ...row, headers: "[1]" }],
+    ["that is not there", undefined],
+  ])("%s is a broken invariant: it throws", (_, broken) => {
+    expect(() => parseRecordRow(broken)).toThrow();
+  });
+});

@@ -1,0 +1,43 @@
+import { expect, it } from "vitest";
+import { NEWEST_MIGRATION } from "../../../src/journal/schema.ts";
+import { RECORD_COLUMNS } from "../../../src/journal/statements.ts";
+import { sql, trusted } from "../../../src/kernel/sql.ts";
+import { migrations, Sqlite } from "../sqlite.ts";
+
+it("the migration that this build asks for is the newest there is", () => {
+  expect(NEWEST_MIGRATION).toBe(migrations.at(-1));
+});
+
+it("migrations are numbered without a gap, so that they are applied in one order everywhere", () => {
+  expect(migrations.map((name) => Number(name.slice(0, 4)))).toEqual(
+    migrations.map((_, i) => i + 1),
+  );
+});
+
+it("the columns that a claim gives back are columns of the journal", () => {
+  expect(() => new Sqlite().rows(sql`SELECT ${RECORD_COLUMNS} FROM journal`)).not.toThrow();
+});
+
+it("every table that holds business or keys begins its primary key with the tenant", () => {
+  const db = new Sqlite();
+  const tables = db.rows(
+    sql`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`,
+  );
+  expect(tables.length).toBeGreaterThan(5);
+  for (const { name } of tables) {
+    const [first] = db.rows(
+      sql`SELECT name FROM ${trusted(`pragma_table_info('${String(name)}')`)} WHERE pk = 1`,
+    );
+    expect(first, String(name)).toEqual({ name: "tenant" });
+  }
+});
+
+it("every CHECK has a name: the name is what an operation maps to a refusal", () => {
+  const db = new Sqlite();
+  for (const row of db.rows(sql`SELECT sql FROM sqlite_master WHERE type = 'table'`)) {
+    const text = String(row["sql"]);
+    expect(text.match(/\bCHECK\b/g)?.length ?? 0).toBe(
+      text.match(/\bCONSTRAINT \w+ CHECK\b/g)?.length ?? 0,
+    );
+  }
+});

@@ -12,7 +12,7 @@ export const expectNothingMade = async <Value>(
 ): Promise<Value> => {
   const before = await everythingOf(server);
   const value = await work();
-  expect(await everythingOf(server), "nothing is made").toEqual(before);
+  expect(await everythingOf(server)).toEqual(before);
   return value;
 };
 
@@ -29,7 +29,8 @@ const everythingOf = async (server: Server) => ({
  */
 export const expectBooksBalanced = async (server: Server): Promise<void> => {
   const found = await server.sqlBatch(Object.values(FAULTS).map((query) => [query]));
-  Object.keys(FAULTS).forEach((fault, i) => expect(found[i], fault).toEqual([]));
+  const nothing = Object.keys(FAULTS).map((fault): [string, SqlRow[]] => [fault, []]);
+  expect(Object.keys(FAULTS).map((fault, i) => [fault, found[i]])).toEqual(nothing);
 };
 
 /** What must not be found, and the rows that would show it. */

@@ -86,9 +86,10 @@ const make = async (folder: string, { entry, define = {} }: BuildOptions): Promi
 
   // Here and not above: wrangler takes a second to load, and a bundle that is kept does not need it.
   const wrangler = await import("wrangler");
-  const config = wrangler.unstable_readConfig({ config: join(root, "wrangler.toml") });
+  const config = join(root, "wrangler.toml");
   const { modulesRules: _, ...worker } =
     wrangler.unstable_getMiniflareWorkerOptions(config).workerOptions;
+  const { vars } = configSchema.parse(wrangler.unstable_readConfig({ config }));
   const migrations = readdirSync(join(root, "migrations"))
     .filter((name) => name.endsWith(".sql"))
     .toSorted()
@@ -101,12 +102,14 @@ const make = async (folder: string, { entry, define = {} }: BuildOptions): Promi
   const built: Build = {
     script: join(folder, script),
     // The vars alone: wrangler would add the secrets of whoever runs this.
-    worker: { ...worker, bindings: z.record(z.string(), z.string()).parse(config.vars) },
+    worker: { ...worker, bindings: vars },
     migrations,
   };
   writeFileSync(join(making, "build.json"), JSON.stringify(built));
   renameSync(making, folder);
 };
+
+const configSchema = z.object({ vars: z.record(z.string(), z.json()) });
 
 /** Everything that decides what comes out. */
 const inputsHash = (options: BuildOptions): string => {

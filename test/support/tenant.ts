@@ -1,6 +1,7 @@
 /** One tenant's client: what an honest caller sends, with every part open to be changed by a test. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import type { Statement } from "./companion.ts";
 import type { RawRequest } from "./raw-http.ts";
 import type { Server } from "./server.ts";
 import { tokenFor } from "./token.ts";
@@ -92,16 +93,25 @@ export const newTenant = async (server: Server, name = newTenantName()): Promise
   };
 };
 
-/** A new tenant with the accounts alice, who is funded, and bob, who is not. */
+/** A new tenant with the accounts alice, who is funded, and bob, who is not. Made by SQL, in one commit. */
 export const openTenant = async (server: Server, name?: string): Promise<Tenant> => {
   const tenant = await newTenant(server, name);
-  const opened = [
-    await tenant.post("/v1/accounts", { id: "alice", currency: "EUR" }),
-    await tenant.post("/v1/accounts", { id: "bob", currency: "EUR" }),
-    await tenant.pay({ source: "system:EUR", destination: "alice", amountMinor: FUNDS_MINOR }),
+  const account = (id: string, overdraftLimit: number | null): Statement => [
+    "INSERT INTO accounts (tenant, id, currency, overdraft_limit, created_at_ms) VALUES (?, ?, 'EUR', ?, 0)",
+    tenant.name,
+    id,
+    overdraftLimit,
   ];
-  const failed = opened.find(({ status }) => status !== 201);
-  if (failed !== undefined) throw new Error(`No tenant could be opened: ${failed.text}`);
+  await server.sqlBatch([
+    account("system:EUR", null),
+    account("alice", 0),
+    account("bob", 0),
+    [
+      "INSERT INTO transfers (tenant, id, source, destination, currency, amount, key, created_at_ms) VALUES (?, 'pay_00000000000000000000000000', 'system:EUR', 'alice', 'EUR', ?, 'seed', 0)",
+      tenant.name,
+      FUNDS_MINOR,
+    ],
+  ]);
   return tenant;
 };
 

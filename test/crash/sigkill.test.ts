@@ -55,7 +55,8 @@ test("40 SIGKILL in the alarm and in the sweep: keys are swept all the same, and
     // Every key once more: if one of them runs, the checker finds its second effect.
     await clients.askAgain();
   };
-  const plan = { mode: "1", kills: ["alarm", "sweep"], keyLifetimeSeconds: 2 } as const;
+  const expiry = { keyLifetimeSeconds: 2, sweepSeconds: 1 };
+  const plan = { mode: "1", kills: ["alarm", "sweep"], expiry } as const;
   expect(await brokenBy(plan, { beforeEnd })).toEqual([]);
 });
 
@@ -81,13 +82,18 @@ test("49 KEY_OBJECTS is another after each SIGKILL: the new object finds what th
   expect(await brokenBy({ mode: "changing", kills })).toEqual([]);
 });
 
-/** Until no answer is left in the journal: every key has expired, and its object has swept it. */
+/** Waits until no answer is left in the journal: every key has expired, and its object has swept it. */
 const allSwept = async (server: CrashServer): Promise<void> => {
+  const giveUpAtMs = Date.now() + SWEPT_WITHIN_MS;
   for (;;) {
     const [row] = await server.query(
       "SELECT COUNT(*) AS unswept FROM journal WHERE body IS NOT NULL",
     );
     if (row?.["unswept"] === 0) return;
+    if (Date.now() > giveUpAtMs) throw new Error(`${String(row?.["unswept"])} keys are not swept.`);
     await sleep(100);
   }
 };
+
+/** Keys live for two seconds here, and sweeps are a second apart. */
+const SWEPT_WITHIN_MS = 15_000;

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { balanceOf, expectNothingMade, transfersOf } from "../support/books.ts";
 import { exchange, type RawRequest } from "../support/raw-http.ts";
 import type { Server } from "../support/server.ts";
-import { ROUTINGS, useServer } from "../support/suite.ts";
+import { EVERY_ROUTING, ROUTINGS, useServers } from "../support/suite.ts";
 import {
   answerOf,
   FUNDS_MINOR,
@@ -14,6 +14,8 @@ import {
   type Tenant,
   textOf,
 } from "../support/tenant.ts";
+
+const serverFor = useServers(EVERY_ROUTING);
 
 /** A payment whose body is sent as it stands, byte for byte. */
 const payRaw = async (
@@ -28,7 +30,7 @@ const withAmount = (amount: string) =>
   `{"source":"alice","destination":"bob","amountMinor":${amount},"currency":"EUR"}`;
 
 describe.each(ROUTINGS)("which requests are one, KEY_OBJECTS=%s", (routing) => {
-  const server = useServer({ vars: { KEY_OBJECTS: routing } });
+  const server = () => serverFor(routing);
 
   it("11: member order, white space and escapes make no other request: the retry is a replay", async () => {
     const tenant = await openTenant(server());
@@ -197,7 +199,7 @@ describe.each(ROUTINGS)("which requests are one, KEY_OBJECTS=%s", (routing) => {
 
 describe("what is no request", () => {
   // An object for each key: one that is called in vain shows.
-  const server = useServer({ vars: { KEY_OBJECTS: "per-key" } });
+  const server = () => serverFor("per-key");
 
   /** Pays with a body that will not do. The key stays free, whatever is wrong with it. */
   const payInVain = async (body: string | Uint8Array) => {

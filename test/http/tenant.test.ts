@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { expectNothingMade, transfersOf } from "../support/books.ts";
 import { TEST_SECRETS } from "../support/server.ts";
-import { ROUTINGS, useServer } from "../support/suite.ts";
+import { EVERY_ROUTING, ROUTINGS, useServers } from "../support/suite.ts";
 import {
   newKey,
   newTenant,
@@ -12,6 +12,8 @@ import {
   textOf,
 } from "../support/tenant.ts";
 import { type Forgery, forgeToken, TENANT_SCOPES, tokenFor } from "../support/token.ts";
+
+const serverFor = useServers(EVERY_ROUTING);
 
 const nowS = () => Math.floor(Date.now() / 1000);
 
@@ -42,7 +44,7 @@ const rejected = {
 };
 
 describe.each(ROUTINGS)("whose key it is, KEY_OBJECTS=%s", (routing) => {
-  const server = useServer({ vars: { KEY_OBJECTS: routing } });
+  const server = () => serverFor(routing);
 
   it("24: tenant B with A's key and A's body gets an effect of its own, and nothing of A's", async () => {
     const a = await openTenant(server());
@@ -204,7 +206,7 @@ describe.each(ROUTINGS)("whose key it is, KEY_OBJECTS=%s", (routing) => {
 
 describe("who is nobody", () => {
   // An object for each key: one that is called in vain shows.
-  const server = useServer({ vars: { KEY_OBJECTS: "per-key" } });
+  const server = () => serverFor("per-key");
 
   it.each([
     "",

@@ -20,15 +20,13 @@ export type SqlCall = {
   readonly rowsWritten: number;
 };
 
-export const COMPANION = "companion";
-
 /** The Worker, for miniflare. */
-export const companion = (databases: Pick<LegacyWorkerOptions, "d1Databases">) => ({
-  ...databases,
-  name: COMPANION,
+export const companion = (name: string, databaseId: string): LegacyWorkerOptions => ({
+  name,
   modules: true,
   compatibilityDate: "2026-10-15",
   compatibilityFlags: ["streaming_tail_worker", "experimental"],
+  d1Databases: { DB: { id: databaseId } },
   unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   script: `
     const spans = [];

@@ -142,7 +142,7 @@ export class Clients {
       Array.from({ length: copies }, () => this.#untilOutcome(tenant, operation)),
     );
     if (this.#random.chance(0.2)) {
-      const late = sleep(this.#random.int(20, 1_500)).then(() =>
+      const late = sleep(this.#random.int(20, 1_000)).then(() =>
         this.#untilOutcome(tenant, operation),
       );
       this.#late.add(late);

@@ -9,7 +9,7 @@ import { Clients } from "./crash-clients.ts";
 import { History, readHistory } from "./crash-history.ts";
 import { Random } from "./crash-random.ts";
 import type { Build } from "./build.ts";
-import { type Arming, CrashServer } from "./crash-server.ts";
+import { type Arming, CrashServer, type Expiry } from "./crash-server.ts";
 
 /** How keys are spread over objects: `KEY_OBJECTS`, or another value of it in every life. */
 export type Mode = "1" | "per-key" | "changing";
@@ -25,8 +25,7 @@ export type CrashPlan = {
   readonly mode: Mode;
   /** One for each life of the server but the last. */
   readonly kills: readonly Kill[];
-  /** Unless given, keys outlive the run. */
-  readonly keyLifetimeSeconds?: number;
+  readonly expiry?: Expiry;
 };
 
 export type CrashHooks = {
@@ -59,9 +58,7 @@ export const runCrashes = async (
       keyObjects,
       last,
       ...(arming === undefined ? {} : { arming }),
-      ...(plan.keyLifetimeSeconds === undefined
-        ? {}
-        : { keyLifetimeSeconds: plan.keyLifetimeSeconds }),
+      ...(plan.expiry === undefined ? {} : { expiry: plan.expiry }),
     });
     history.write({ kind: "start", keyObjects });
   };

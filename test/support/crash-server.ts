@@ -54,11 +54,14 @@ export type Arming = {
   readonly delayMs: number;
 };
 
+export type Expiry = { readonly keyLifetimeSeconds: number; readonly sweepSeconds: number };
+
 export type Life = {
   /** `KEY_OBJECTS`. */
   readonly keyObjects: string;
   readonly arming?: Arming;
-  readonly keyLifetimeSeconds?: number;
+  /** Unless given, keys outlive the run, and nothing is swept. */
+  readonly expiry?: Expiry;
   /** No other life will follow. */
   readonly last?: boolean;
 };
@@ -102,7 +105,7 @@ export class CrashServer {
   }
 
   /** Another life over the same folder. */
-  async start({ keyObjects, arming, keyLifetimeSeconds, last = false }: Life): Promise<void> {
+  async start({ keyObjects, arming, expiry, last = false }: Life): Promise<void> {
     if (this.#current !== undefined) throw new Error("The server runs already.");
     this.#arming = arming;
     this.#reached = Promise.withResolvers();
@@ -130,9 +133,12 @@ export class CrashServer {
           ...(arming === undefined
             ? {}
             : { CRASH_POINT: arming.point, CRASH_COUNTDOWN: String(arming.countdown) }),
-          ...(keyLifetimeSeconds === undefined
+          ...(expiry === undefined
             ? {}
-            : { CRASH_KEY_LIFETIME_SECONDS: String(keyLifetimeSeconds) }),
+            : {
+                CRASH_KEY_LIFETIME_SECONDS: String(expiry.keyLifetimeSeconds),
+                CRASH_SWEEP_SECONDS: String(expiry.sweepSeconds),
+              }),
         },
       },
       ...(this.#lives === 0 ? { schema: schemaOf(this.#build) } : {}),

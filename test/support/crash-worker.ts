@@ -19,8 +19,9 @@ const rig = env as {
   readonly CRASH_POINT?: string;
   /** The how-manieth time that the point is reached. */
   readonly CRASH_COUNTDOWN?: string;
-  /** Lets keys expire within a run, and objects sweep them within seconds. */
+  /** Lets keys expire within a run, and objects sweep them as often as this. */
   readonly CRASH_KEY_LIFETIME_SECONDS?: string;
+  readonly CRASH_SWEEP_SECONDS?: string;
 };
 
 let countdown = Number(rig.CRASH_COUNTDOWN ?? 1);
@@ -34,12 +35,13 @@ globalThis.latchkeyCrashPoint = async (point) => {
 };
 
 const keyLifetimeSeconds = Number(rig.CRASH_KEY_LIFETIME_SECONDS ?? 0);
+const sweepMs = Number(rig.CRASH_SWEEP_SECONDS ?? 0) * 1_000;
 
 /**
  * Sweeps are a quarter of an hour apart on the object's clock, and alarms ring by the runtime's. An object whose
- * clock is late by almost that quarter asks for its next alarm when the first keys expire.
+ * clock is late by almost that quarter asks for its next alarm in seconds.
  */
-const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + keyLifetimeSeconds * 1_000;
+const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + sweepMs;
 
 /** The deployed class, unless keys are to expire. */
 export const KeyObject =

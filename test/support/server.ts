@@ -11,7 +11,8 @@
  * nobody has in production are for tests only: `lockDatabase`, which makes D1 really fail, and `traced`, which
  * tells what each request cost. Neither changes a byte of the Worker.
  */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createHash, createHmac } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -19,7 +20,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { convertV4MiniflareOptions, type LegacyWorkerOptions, Miniflare } from "miniflare";
 import { type Build, build } from "./build.ts";
 import {
-  COMPANION,
   companion,
   runSql,
   type SqlCall,
@@ -41,10 +41,13 @@ export type ServerOptions = {
   readonly newKeysPerMinute?: number | "unlimited";
   /** Whether the migrations are applied before the server is handed over. Yes, unless said. */
   readonly migrated?: boolean;
-  /** State is kept here, and found again by the next server on it; else in a folder that goes with the server. */
-  readonly folder?: string;
   /** Whether `trace` can be used. It costs a little time: not for benchmarks. */
   readonly traced?: boolean;
+};
+
+export type ProcessOptions = {
+  /** State is kept here, and found again by the next process on it; else in a folder that goes with the process. */
+  readonly folder?: string;
   /** Another build than that of wrangler.toml as it stands. */
   readonly build?: Build;
 };
@@ -65,98 +68,142 @@ export type Server = {
    * answers with errors that say nothing of what was committed, and requests stay in flight.
    */
   readonly lockDatabase: () => () => void;
-  /** What the Worker, the objects and workerd wrote to the log so far. */
+  /** What the process wrote to the log so far. */
   readonly log: readonly string[];
   /** Runs something and tells every SQL call that D1 and the objects served meanwhile. Needs `traced`. */
   readonly trace: (work: () => Promise<unknown>) => Promise<SqlCall[]>;
-  /** Ends the process, and removes the state unless it has a folder of its own. */
+  /** Ends the process, and with it every server that was started along with this one. */
   readonly stop: () => Promise<void>;
 };
 
-const WORKER = "latchkey";
-const HOST = "127.0.0.1";
+export const startServer = async (
+  options: ServerOptions & ProcessOptions = {},
+): Promise<Server> => {
+  const [server] = await startServers([options], options);
+  if (server === undefined) throw new Error("One server was asked for.");
+  return server;
+};
 
-export const startServer = async (options: ServerOptions = {}): Promise<Server> => {
-  const built = options.build ?? (await build());
-  const folder = options.folder ?? mkdtempSync(join(tmpdir(), "latchkey-"));
+/**
+ * Several servers in one process, each with a database and objects of its own: starting workerd takes a second,
+ * another Worker in it next to nothing. In this order, the next process on the same folder finds their state.
+ */
+export const startServers = async (
+  options: readonly ServerOptions[],
+  { folder, build: givenBuild }: ProcessOptions = {},
+): Promise<Server[]> => {
+  const built = givenBuild ?? (await build());
+  const state = folder ?? mkdtempSync(join(tmpdir(), "latchkey-"));
   const log: string[] = [];
+  const names = options.map((_, i) => namesOf(i));
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       // Else it asks Cloudflare where this machine is.
       cf: false,
-      resourcePersistencePath: folder,
+      resourcePersistencePath: state,
       handleStructuredLogs: ({ message }) => log.push(message),
-      workers: [workerOf(built, options), companion(d1Of(built))],
+      workers: options.flatMap((one, i) => {
+        const named = namesOf(i);
+        return [workerOf(built, one, named), companion(named.companion, named.database)];
+      }),
     }),
   );
+  let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
-    await miniflare.dispose();
-    if (options.folder === undefined) rmSync(folder, { recursive: true, force: true });
+    stopped ??= miniflare.dispose().then(() => {
+      if (folder === undefined) rmSync(state, { recursive: true, force: true });
+    });
+    return stopped;
   };
   try {
-    const origin = (await miniflare.unsafeGetDirectURL(WORKER)).origin;
-    const beside = await miniflare.unsafeGetDirectURL(COMPANION);
-
-    const sqlBatch: Server["sqlBatch"] = async (statements) => runSql(beside, statements);
-    const sql: Server["sql"] = async (...statement) => {
-      const [rows = []] = await sqlBatch([statement]);
-      return rows;
-    };
-
-    const migrate = async (): Promise<void> => {
-      // The table that `wrangler d1 migrations apply` keeps.
-      await sql(
-        "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
-      );
-      const applied = await sql("SELECT name FROM d1_migrations");
-      for (const { name, statements } of built.migrations) {
-        if (applied.some((row) => row["name"] === name)) continue;
-        await sqlBatch([
-          ...statements.map((text): Statement => [text]),
-          ["INSERT INTO d1_migrations (name) VALUES (?)", name],
-        ]);
-      }
-    };
-
-    const trace: Server["trace"] = async (work) => {
-      const read = async () => takeCalls(beside);
-      await untilQuiet(read);
-      await work();
-      return untilQuiet(read);
-    };
-
-    if (options.migrated !== false) await migrate();
-    return {
-      origin,
-      sql,
-      sqlBatch,
-      migrate,
-      objects: async () => (await miniflare.listDurableObjectIds("KEY_OBJECT", WORKER)).toSorted(),
-      lockDatabase: () => lock(databaseFile(folder)),
-      log,
-      trace,
-      stop,
-    };
+    return await Promise.all(
+      names.map(async (named, i) =>
+        openServer({ miniflare, built, state, log, stop, named, options: options[i] ?? {} }),
+      ),
+    );
   } catch (error) {
     await stop();
     throw error;
   }
 };
 
+type Names = { readonly worker: string; readonly companion: string; readonly database: string };
+
+const namesOf = (i: number): Names => ({
+  worker: `latchkey-${i}`,
+  companion: `companion-${i}`,
+  database: `database-${i}`,
+});
+
+const openServer = async (process: {
+  readonly miniflare: Miniflare;
+  readonly built: Build;
+  readonly state: string;
+  readonly log: readonly string[];
+  readonly stop: () => Promise<void>;
+  readonly named: Names;
+  readonly options: ServerOptions;
+}): Promise<Server> => {
+  const { miniflare, named } = process;
+  const beside = await miniflare.unsafeGetDirectURL(named.companion);
+
+  const sqlBatch: Server["sqlBatch"] = async (statements) => runSql(beside, statements);
+  const sql: Server["sql"] = async (...statement) => {
+    const [rows = []] = await sqlBatch([statement]);
+    return rows;
+  };
+
+  const migrate = async (): Promise<void> => {
+    // The table that `wrangler d1 migrations apply` keeps.
+    await sql(
+      "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
+    );
+    const applied = await sql("SELECT name FROM d1_migrations");
+    for (const { name, statements } of process.built.migrations) {
+      if (applied.some((row) => row["name"] === name)) continue;
+      await sqlBatch([
+        ...statements.map((text): Statement => [text]),
+        ["INSERT INTO d1_migrations (name) VALUES (?)", name],
+      ]);
+    }
+  };
+
+  if (process.options.migrated !== false) await migrate();
+  return {
+    origin: (await miniflare.unsafeGetDirectURL(named.worker)).origin,
+    sql,
+    sqlBatch,
+    migrate,
+    objects: async () =>
+      (await miniflare.listDurableObjectIds("KEY_OBJECT", named.worker)).toSorted(),
+    lockDatabase: () => lock(databaseFile(process.state, named.database)),
+    log: process.log,
+    trace: async (work) => {
+      const read = async () => takeCalls(beside);
+      await untilQuiet(read);
+      await work();
+      return untilQuiet(read);
+    },
+    stop: process.stop,
+  };
+};
+
 /** What wrangler.toml says, with the test's secrets and changes. */
 const workerOf = (
   { script, worker }: Build,
   { vars, newKeysPerMinute, traced = false }: ServerOptions,
+  named: Names,
 ): LegacyWorkerOptions => ({
   ...worker,
-  name: WORKER,
+  name: named.worker,
   // Named as what it is: else it would be parsed for imports at every start.
   modules: [{ type: "ESModule", path: script }],
   modulesRoot: dirname(script),
   bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...vars }),
+  d1Databases: { DB: { id: named.database } },
   ratelimits: newKeysPerMinute === "unlimited" ? {} : limited(worker.ratelimits, newKeysPerMinute),
-  unsafeDirectSockets: [{ host: HOST, port: 0 }],
-  ...(traced ? { streamingTails: [COMPANION] } : {}),
+  unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
+  ...(traced ? { streamingTails: [named.companion] } : {}),
 });
 
 const limited = (ratelimits: LegacyWorkerOptions["ratelimits"] = {}, limit?: number) =>
@@ -166,9 +213,6 @@ const limited = (ratelimits: LegacyWorkerOptions["ratelimits"] = {}, limit?: num
       { ...rest, simple: { ...simple, limit: limit ?? simple.limit } },
     ]),
   );
-
-const d1Of = ({ worker: { d1Databases } }: Build): Pick<LegacyWorkerOptions, "d1Databases"> =>
-  d1Databases === undefined ? {} : { d1Databases };
 
 const defined = <Value>(record: Readonly<Record<string, Value | undefined>>) =>
   Object.fromEntries(
@@ -190,15 +234,19 @@ const untilQuiet = async <Item>(read: () => Promise<Item[]>): Promise<Item[]> =>
 const QUIET_READS = 3;
 const QUIET_PAUSE_MS = 30;
 
-/** Where D1 keeps the one database: a SQLite file with a hash for a name. */
-const databaseFile = (folder: string): string => {
-  const d1 = join(folder, "d1", "miniflare-D1DatabaseObject");
-  const [file, ...others] = readdirSync(d1).filter(
-    (name) => name.endsWith(".sqlite") && name !== "metadata.sqlite",
-  );
-  if (file === undefined || others.length > 0)
-    throw new Error(`There is not one database in ${d1}.`);
-  return join(d1, file);
+/** Where D1 keeps a database: in a SQLite file, as the object that its id names. */
+const databaseFile = (folder: string, id: string): string => {
+  const namespace = "miniflare-D1DatabaseObject";
+  return join(folder, "d1", namespace, `${objectId(namespace, id)}.sqlite`);
+};
+
+/** An object's id, as workerd derives it: half of it a hash of the name, half a proof of the namespace. */
+const objectId = (namespace: string, name: string): string => {
+  const key = createHash("sha256").update(namespace).digest();
+  const half = (text: string | Buffer) =>
+    createHmac("sha256", key).update(text).digest().subarray(0, 16);
+  const hash = half(name);
+  return Buffer.concat([hash, half(hash)]).toString("hex");
 };
 
 const lock = (file: string): (() => void) => {

@@ -1,24 +1,56 @@
 /** What test files share: a server for a block of tests, and the routing modes that both have to pass. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll } from "vitest";
 import { expectBooksBalanced } from "./books.ts";
-import { type Server, type ServerOptions, startServer } from "./server.ts";
+import { type Server, type ServerOptions, startServers } from "./server.ts";
 
 /** One object for all keys of a tenant, and one for each key: the same tests hold in both. */
 export const ROUTINGS = ["1", "per-key"] as const;
 
-/** A server for the tests of this block. After each of them, the books must balance. */
-export const useServer = (options?: ServerOptions): (() => Server) => {
-  let server: Server | undefined;
-  const running = (): Server => {
-    if (server === undefined) throw new Error("The server runs from beforeAll to afterAll.");
-    return server;
-  };
+/** For `useServers`: a server for each routing mode. */
+export const EVERY_ROUTING: Record<(typeof ROUTINGS)[number], ServerOptions> = {
+  "1": { vars: { KEY_OBJECTS: "1" } },
+  "per-key": { vars: { KEY_OBJECTS: "per-key" } },
+};
+
+/** Servers for the tests of this file, by name. After each test the books of all must balance. */
+export const useServers = <Name extends string>(
+  options: Readonly<Record<Name, ServerOptions>>,
+): ((name: Name) => Server) => {
+  const names = Object.keys(options) as Name[];
+  const servers = new Map<Name, Server>();
   beforeAll(async () => {
-    server = await startServer(options);
+    const started = await startServers(names.map((name) => options[name]));
+    started.forEach((server, i) => servers.set(names[i] as Name, server));
   });
   afterEach(async () => {
-    if (options?.migrated !== false) await expectBooksBalanced(running());
+    for (const [name, server] of servers) {
+      if (options[name].migrated !== false) await expectBooksBalanced(server);
+    }
   });
-  afterAll(async () => server?.stop());
-  return running;
+  afterAll(async () => {
+    for (const server of servers.values()) await server.stop();
+  });
+  return (name) => {
+    const server = servers.get(name);
+    if (server === undefined) throw new Error("Servers run from beforeAll to afterAll.");
+    return server;
+  };
+};
+
+/** A folder for the tests of this block, for servers that are to find again what an earlier one left. */
+export const temporaryFolder = (): (() => string) => {
+  let folder: string | undefined;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "latchkey-"));
+  });
+  afterAll(() => {
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+  });
+  return () => {
+    if (folder === undefined) throw new Error("The folder is there from beforeAll to afterAll.");
+    return folder;
+  };
 };

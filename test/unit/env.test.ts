@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { parseSettings } from "../../src/env.ts";
 
@@ -110,9 +111,9 @@ describe.each(["TOKEN_SECRET", "FINGERPRINT_SECRET"] as const)("the secret %s", 
 
   it("of random hex, base64 or base64url is accepted", () => {
     for (let i = 0; i < 200; i++) {
-      const bytes = Buffer.from(crypto.getRandomValues(new Uint8Array(32)));
       for (const encoding of ["hex", "base64", "base64url"] as const) {
-        expect(fault({ [name]: bytes.toString(encoding) })).toBe("");
+        const random = createHash("sha256").update(randomUUID()).digest(encoding);
+        expect(fault({ [name]: random })).toBe("");
       }
     }
   });

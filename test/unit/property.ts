@@ -34,7 +34,7 @@ export const memberName = fc
   .filter((name) => name !== "__proto__");
 
 /** A number that strict JSON accepts. */
-export const jsonNumber = fc
+const jsonNumber = fc
   .oneof(
     fc.maxSafeInteger(),
     fc.double({

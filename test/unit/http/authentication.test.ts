@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import { exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from "jose";
+import { base64url, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import type { Settings } from "../../../src/env.ts";
 import { authenticate } from "../../../src/http/authentication.ts";
@@ -36,12 +36,12 @@ const without = (name: keyof JWTPayload, payload = claims()): JWTPayload =>
 const sign = async (payload: JWTPayload, alg = "HS256", secret = SECRET): Promise<string> =>
   new SignJWT(payload).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret));
 
-const base64url = (value: object | string): string =>
-  Buffer.from(typeof value === "string" ? value : JSON.stringify(value)).toString("base64url");
+const encoded = (value: object | string): string =>
+  base64url.encode(typeof value === "string" ? value : JSON.stringify(value));
 
 /** Signed as HS256 whatever the header says. */
 const forged = (header: object, payload: object | string): string => {
-  const signed = `${base64url(header)}.${base64url(payload)}`;
+  const signed = `${encoded(header)}.${encoded(payload)}`;
   return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
 };
 
@@ -151,8 +151,8 @@ describe("25: no token", () => {
 
   it.each([
     "a.b.c",
-    `${base64url({ alg: "HS256" })}.e30.x`,
-    `${base64url("{")}.e30.x`,
+    `${encoded({ alg: "HS256" })}.e30.x`,
+    `${encoded("{")}.e30.x`,
     "____.____.____",
   ])("%s only looks like one", async (token) => {
     await expect(ask(token)).resolves.toMatchObject({ ok: false });
@@ -161,12 +161,12 @@ describe("25: no token", () => {
 
 describe("30: a token that proves nothing", () => {
   it("has alg none", async () => {
-    const header = base64url({ alg: "none" });
-    const body = base64url(claims());
+    const header = encoded({ alg: "none" });
+    const body = encoded(claims());
     await expect(ask(`${header}.${body}.`)).resolves.toMatchObject({ ok: false });
     for (const alg of ["none", "None", "NONE", "nOnE", "", null, 1]) {
       await expect(ask(forged({ alg }, claims()))).resolves.toEqual(NOT_VALID);
-      await expect(ask(`${base64url({ alg })}.${body}.x`)).resolves.toEqual(NOT_VALID);
+      await expect(ask(`${encoded({ alg })}.${body}.x`)).resolves.toEqual(NOT_VALID);
     }
   });
 
@@ -198,7 +198,7 @@ describe("30: a token that proves nothing", () => {
   it("is signed with another secret, or was changed afterwards", async () => {
     await expect(ask(await sign(claims(), "HS256", `${SECRET}x`))).resolves.toEqual(NOT_VALID);
     const [header, , signature] = (await sign(claims())).split(".");
-    const other = base64url(claims({ tenant: "other" }));
+    const other = encoded(claims({ tenant: "other" }));
     await expect(ask(`${header}.${other}.${signature}`)).resolves.toEqual(NOT_VALID);
   });
 

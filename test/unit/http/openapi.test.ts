@@ -21,7 +21,9 @@ const response = z.object({
   description: z.string(),
   headers: z.record(z.string(), z.union([reference, header])).default({}),
   content: z.record(z.string(), z.object({ schema: z.looseObject({}) })),
-  "x-retry": z.record(z.string(), z.object({ use: z.string(), shouldRetry: z.boolean() })).default({}),
+  "x-retry": z
+    .record(z.string(), z.object({ use: z.string(), shouldRetry: z.boolean() }))
+    .default({}),
 });
 const operationSchema = z.object({
   operationId: z.string(),
@@ -112,51 +114,60 @@ const READ = [
   "503 temporarily-unavailable",
 ];
 
-describe.each(operations.map((operation) => [operation.name, operation] as const))("%s", (_, operation) => {
-  const { method, path, name } = operation;
+describe.each(operations.map((operation) => [operation.name, operation] as const))(
+  "%s",
+  (_, operation) => {
+    const { method, path, name } = operation;
 
-  it("is documented under its own name, with a body", () => {
-    expect(entry(path, method)).toMatchObject({ operationId: name });
-    expect(entry(path, method).requestBody?.content).toHaveProperty(["application/json"]);
-  });
-
-  it("requires an Idempotency-Key", () => {
-    const key = parametersOf(document, entry(path, method)).filter((one) => one.name === "Idempotency-Key");
-    expect(key).toMatchObject([{ in: "header", required: operation.keyRequired }]);
-  });
-
-  it("has every problem that it may return, under its status", () => {
-    const own = Object.entries(operation.refusals).map(([code, { status }]) => `${status} ${code}`);
-    expect(problemsOf(entry(path, method)).toSorted()).toEqual([...KEYED, ...own].toSorted());
-  });
-
-  it("has one response for what succeeds, which says when it is a replay", () => {
-    const good = Object.entries(entry(path, method).responses).filter(([status]) => status.startsWith("2"));
-    expect(good).toHaveLength(1);
-    expect(good[0]?.[1].headers).toMatchObject({
-      "Idempotent-Replayed": {},
-      "Idempotency-Expires": {},
-      "X-Request-Id": {},
+    it("is documented under its own name, with a body", () => {
+      expect(entry(path, method)).toMatchObject({ operationId: name });
+      expect(entry(path, method).requestBody?.content).toHaveProperty(["application/json"]);
     });
-  });
 
-  it("62: says of every stored refusal that it may be a replay, and until when", () => {
-    for (const { status } of Object.values(operation.refusals)) {
-      expect(entry(path, method).responses[status]?.headers).toMatchObject({
+    it("requires an Idempotency-Key", () => {
+      const key = parametersOf(document, entry(path, method)).filter(
+        (one) => one.name === "Idempotency-Key",
+      );
+      expect(key).toMatchObject([{ in: "header", required: operation.keyRequired }]);
+    });
+
+    it("has every problem that it may return, under its status", () => {
+      const own = Object.entries(operation.refusals).map(
+        ([code, { status }]) => `${status} ${code}`,
+      );
+      expect(problemsOf(entry(path, method)).toSorted()).toEqual([...KEYED, ...own].toSorted());
+    });
+
+    it("has one response for what succeeds, which says when it is a replay", () => {
+      const good = Object.entries(entry(path, method).responses).filter(([status]) =>
+        status.startsWith("2"),
+      );
+      expect(good).toHaveLength(1);
+      expect(good[0]?.[1].headers).toMatchObject({
         "Idempotent-Replayed": {},
         "Idempotency-Expires": {},
+        "X-Request-Id": {},
       });
-    }
-  });
+    });
 
-  it("60, 61, 63: says so of nothing that is not stored", () => {
-    for (const status of [400, 401, 403, 413, 415, 422, 423, 429, 503]) {
-      expect(entry(path, method).responses[status]?.headers, String(status)).not.toHaveProperty(
-        "Idempotent-Replayed",
-      );
-    }
-  });
-});
+    it("62: says of every stored refusal that it may be a replay, and until when", () => {
+      for (const { status } of Object.values(operation.refusals)) {
+        expect(entry(path, method).responses[status]?.headers).toMatchObject({
+          "Idempotent-Replayed": {},
+          "Idempotency-Expires": {},
+        });
+      }
+    });
+
+    it("60, 61, 63: says so of nothing that is not stored", () => {
+      for (const status of [400, 401, 403, 413, 415, 422, 423, 429, 503]) {
+        expect(entry(path, method).responses[status]?.headers, `of ${status}`).not.toHaveProperty(
+          "Idempotent-Replayed",
+        );
+      }
+    });
+  },
+);
 
 describe.each(queries.map((query) => [query.name, query] as const))("%s", (_, query) => {
   it("has every problem that it may return, and its page", () => {
@@ -177,7 +188,10 @@ describe("every entry of the document", () => {
     const statuses = new Set<string>(Object.values(PROBLEMS).map(({ status }) => String(status)));
     for (const { one } of entries()) {
       const codes = Object.keys(one.responses);
-      expect(codes.some((status) => /^2(\d\d|XX)$/.test(status)), one.operationId).toBe(true);
+      expect(
+        codes.some((status) => /^2(\d\d|XX)$/.test(status)),
+        `of ${one.operationId}`,
+      ).toBe(true);
       for (const status of codes.filter((code) => !code.startsWith("2"))) {
         expect(statuses.has(status), `${one.operationId} ${status}`).toBe(true);
       }
@@ -205,10 +219,16 @@ describe("every entry of the document", () => {
 
   it("says of every problem how it is sent, and when to come back if that can help", () => {
     for (const { one } of entries()) {
-      for (const [status, { headers, content, "x-retry": retry }] of Object.entries(one.responses)) {
+      for (const [status, { headers, content, "x-retry": retry }] of Object.entries(
+        one.responses,
+      )) {
         if (Object.keys(retry).length === 0) continue;
         expect(content).toHaveProperty(["application/problem+json"]);
-        expect(headers).toMatchObject({ "X-Request-Id": {}, "Stripe-Should-Retry": {}, "X-Should-Retry": {} });
+        expect(headers).toMatchObject({
+          "X-Request-Id": {},
+          "Stripe-Should-Retry": {},
+          "X-Should-Retry": {},
+        });
         const helps = Object.values(retry).some(({ shouldRetry }) => shouldRetry);
         expect("Retry-After" in headers, `${one.operationId} ${status}`).toBe(helps);
       }
@@ -217,17 +237,27 @@ describe("every entry of the document", () => {
 
   it("says what a 401 asks for, and what a 405 allows", () => {
     for (const { one } of entries()) {
-      expect(Object.keys(one.responses["401"]?.headers ?? { "WWW-Authenticate": 0 })).toContain("WWW-Authenticate");
+      expect(Object.keys(one.responses["401"]?.headers ?? { "WWW-Authenticate": 0 })).toContain(
+        "WWW-Authenticate",
+      );
       expect(Object.keys(one.responses["405"]?.headers ?? { Allow: 0 })).toContain("Allow");
     }
   });
 
   it("refers only to what is there, and leaves nothing unused", () => {
     const text = JSON.stringify(openApiDocument({ operations, queries }));
-    const references = new Set([...text.matchAll(/"\$ref":"#\/components\/(\w+)\/([\w-]+)"/g)].map(([, kind, name]) => `${kind}/${name}`));
+    const references = new Set(
+      [...text.matchAll(/"\$ref":"#\/components\/(\w+)\/([\w-]+)"/g)].map(
+        ([, kind, name]) => `${kind}/${name}`,
+      ),
+    );
     for (const kind of ["parameters", "headers"] as const) {
       const used = [...references].filter((one) => one.startsWith(`${kind}/`)).toSorted();
-      expect(Object.keys(document.components[kind]).map((name) => `${kind}/${name}`).toSorted()).toEqual(used);
+      expect(
+        Object.keys(document.components[kind])
+          .map((name) => `${kind}/${name}`)
+          .toSorted(),
+      ).toEqual(used);
     }
   });
 
@@ -245,7 +275,10 @@ describe("the document and the routes", () => {
   it("name each other: what is served under /v1 is documented, and what is documented is served", () => {
     const served = new Set(
       createApp({ operations, queries })
-        .routes.filter(({ method, path }) => method !== "ALL" && (path.startsWith("/v1/") || path === "/healthz"))
+        .routes.filter(
+          ({ method, path }) =>
+            method !== "ALL" && (path.startsWith("/v1/") || path === "/healthz"),
+        )
         .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`),
     );
     const documented = entries().map(({ path, method }) => `${method.toUpperCase()} ${path}`);
@@ -267,7 +300,11 @@ describe("the key's pattern", () => {
     fc.property(
       fc.oneof(
         fc.string({ maxLength: 300 }),
-        fc.string({ unit: fc.constantFrom("a", "~", "!", "-", ",", " ", '"', "\\", ";", "é"), minLength: 14, maxLength: 19 }),
+        fc.string({
+          unit: fc.constantFrom("a", "~", "!", "-", ",", " ", '"', "\\", ";", "é"),
+          minLength: 14,
+          maxLength: 19,
+        }),
         fc.string({ unit: fc.constantFrom("k"), minLength: 250, maxLength: 260 }),
       ),
       (text) => {
@@ -290,8 +327,14 @@ describe("an operation whose key is optional", () => {
     params: noParams,
     input: z.strictObject({}),
     output: z.object({}),
-    refusals: { "shop-closed": { status: 409, title: "Shop closed", cause: "Night.", cure: "Wait." } },
-    plan: () => ({ guards: [], effects: [], answer: { status: 200, body: {}, link: "/v1/things" } }),
+    refusals: {
+      "shop-closed": { status: 409, title: "Shop closed", cause: "Night.", cure: "Wait." },
+    },
+    plan: () => ({
+      guards: [],
+      effects: [],
+      answer: { status: 200, body: {}, link: "/v1/things" },
+    }),
   });
 
   it("says so, and lists its own problem", () => {

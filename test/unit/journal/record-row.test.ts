@@ -67,15 +67,15 @@ describe("a row of the journal", () => {
   });
 
   it.each([
-    ["without a body", { ...row, body: null }],
-    ["without headers", { ...row, headers: null }],
-    ["of a state that is none", { ...row, state: "done" }],
-    ["without a key", { ...row, key: undefined }],
-    ["with a fingerprint version of text", { ...row, fingerprint_version: "1" }],
-    ["with headers that are no JSON", { ...row, headers: "{" }],
-    ["with headers that are a list", { ...row, headers: "[1]" }],
-    ["that is not there", undefined],
-  ])("%s is a broken invariant: it throws", (_, broken) => {
-    expect(() => parseRecordRow(broken)).toThrow();
+    ["without a body", { ...row, body: null }, "journal_outcome_kept"],
+    ["without headers", { ...row, headers: null }, "journal_outcome_kept"],
+    ["of a state that is none", { ...row, state: "done" }, "state"],
+    ["without a key", { ...row, key: undefined }, "key"],
+    ["with a fingerprint version of text", { ...row, fingerprint_version: "1" }, "version"],
+    ["with headers that are no JSON", { ...row, headers: "{" }, "JSON"],
+    ["with headers that are a list", { ...row, headers: "[1]" }, "expected record"],
+    ["that is not there", undefined, "expected object"],
+  ])("%s is a broken invariant: it throws", (_, broken, reason) => {
+    expect(() => parseRecordRow(broken)).toThrow(reason);
   });
 });

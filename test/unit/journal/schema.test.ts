@@ -28,7 +28,7 @@ it("every table that holds business or keys begins its primary key with the tena
     const [first] = db.rows(
       sql`SELECT name FROM ${trusted(`pragma_table_info('${String(name)}')`)} WHERE pk = 1`,
     );
-    expect(first, String(name)).toEqual({ name: "tenant" });
+    expect(first, `of ${String(name)}`).toEqual({ name: "tenant" });
   }
 });
 

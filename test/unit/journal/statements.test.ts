@@ -139,7 +139,7 @@ describe("the shape of a send", () => {
       const uses = statement.text.match(/\b(FROM|UPDATE|INTO) (journal|things)\b/g) ?? [];
       expect(uses.length).toBeGreaterThan(0);
       const tenants = statement.params.filter((param) => param === "the-tenant");
-      expect(tenants.length, statement.text).toBe(uses.length);
+      expect(tenants.length, `in ${statement.text}`).toBe(uses.length);
     }
   });
 

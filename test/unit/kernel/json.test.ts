@@ -149,7 +149,7 @@ describe("what strict JSON refuses", () => {
       expect(refusal(text)).toBeUndefined();
     }
     expect(refusal(`1.${zeros}1`)).toContain("fraction");
-    expect(performance.now() - started).toBeLessThan(500);
+    expect(performance.now() - started).toBeLessThan(1_000);
   });
 
   it.each(['"\\ud83d"', '"\\ude00\\ud83d"', '["a\\udfffb"]', '{"a":"\\ud800"}', '{"\\ud800":1}'])(
@@ -299,14 +299,14 @@ function smallJson(): fc.Arbitrary<Json> {
 }
 
 /** The value as some other honest serialiser might write it. */
-function rendered(value: Json, choices: Iterator<number>): string {
+function rendered(value: Json, choices: Iterator<number, void>): string {
   const pick = <Item>(...items: readonly [Item, ...Item[]]): Item => {
-    const next: number = choices.next().value ?? 0;
+    const next = choices.next().value ?? 0;
     return items[next % items.length] ?? items[0];
   };
   const space = () => pick("", "", " ", "\n", "\t", "\r\n  ");
   const quoted = (text: string) => {
-    const characters = [...text].map((character) =>
+    const characters = Array.from(text, (character) =>
       pick(false, false, true) || /["\\\p{Cc}]/u.test(character)
         ? character
             .split("")
@@ -320,8 +320,8 @@ function rendered(value: Json, choices: Iterator<number>): string {
     if (typeof part === "string") return quoted(part);
     if (typeof part === "number") {
       const plain = String(part);
-      return Number.isSafeInteger(part) && !plain.includes("e")
-        ? pick(plain, plain, `${plain}.0`, `${plain}e0`, `${plain}0E-1`)
+      return Number.isSafeInteger(part)
+        ? pick(plain, plain, `${plain}.0`, `${plain}e0`, part === 0 ? "0E5" : `${plain}0E-1`)
         : plain;
     }
     if (isJsonObject(part)) {

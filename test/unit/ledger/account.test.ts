@@ -105,7 +105,7 @@ describe("an account's view", () => {
   });
 
   it("throws on a row that is none", () => {
-    expect(() => toAccountView({ ...row, balance: "5" })).toThrow();
+    expect(() => toAccountView({ ...row, balance: "5" })).toThrow("balance");
   });
 
   it("is read from columns that exist", () => {

@@ -11,7 +11,7 @@ import {
 } from "../../../src/operations/define-operation.ts";
 
 type Params = z.ZodType<Record<string, string>>;
-type Loose = Definition<Params, z.ZodType<unknown>, z.ZodType<unknown>, unknown, string>;
+type Loose = Definition<Params, z.ZodType, z.ZodType, unknown, string>;
 
 const answer = { status: 201, body: { id: "t1" }, link: "/v1/things/t1" } as const;
 
@@ -204,9 +204,12 @@ describe("61: what is wrong with a request is said as JSON pointers", () => {
   });
 
   it("23: unknown members, at any depth, by name", () => {
-    const [top, deep] = issues({ n: 1, extra: 1, lines: [{ "a/b~c": "x", more: 2 }] });
-    expect([top, deep].map((issue) => issue?.pointer).toSorted()).toEqual(["", "/lines/0"]);
-    expect(`${top?.detail} ${deep?.detail}`).toMatch(/(?=.*"extra")(?=.*"more")/);
+    const unknown = issues({ n: 1, extra: 1, lines: [{ "a/b~c": "x", more: 2 }] });
+    const told = unknown.map(({ pointer, detail }) => `${pointer}: ${detail}`).toSorted();
+    expect(told).toMatchObject([
+      expect.stringMatching(/^\/lines\/0: .*"more"/),
+      expect.stringMatching(/^: .*"extra"/),
+    ]);
   });
 
   it.each([null, [], "text", 1, true])(

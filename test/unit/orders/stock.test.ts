@@ -136,7 +136,7 @@ describe("a product's view", () => {
       quantity: 5,
       createdAt: "1970-01-01T00:00:00.000Z",
     });
-    expect(() => toProductView({ ...row, price: null })).toThrow();
+    expect(() => toProductView({ ...row, price: null })).toThrow("price");
   });
 
   it("is read from columns that exist", () => {

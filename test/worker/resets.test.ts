@@ -1,0 +1,74 @@
+/**
+ * The real Worker and its real objects, which are reset while they stand at a labelled point: the object's memory is
+ * gone, what it was about to do does not happen, and its callers see a broken call.
+ */
+import { abortAllDurableObjects, applyD1Migrations } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CrashPoint } from "../../src/kernel/crash-point.ts";
+import { until } from "../support/faulty-database.ts";
+import { effectsByKey, expectSoundBooks, openBooks } from "./support/books.ts";
+import { type KeyedRequest, WorkerClient } from "./support/worker-client.ts";
+
+beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+
+let armed: CrashPoint | undefined;
+let reached = 0;
+
+beforeEach(() => {
+  reached = 0;
+  globalThis.CRASH_POINTS = true;
+  globalThis.latchkeyCrashPoint = async (point) => {
+    if (point !== armed) return;
+    reached += 1;
+    await until(() => armed !== point);
+  };
+  // A broken call is logged for people; here it is no news.
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+});
+
+afterEach(() => {
+  armed = undefined;
+  globalThis.CRASH_POINTS = false;
+  globalThis.latchkeyCrashPoint = undefined;
+  vi.restoreAllMocks();
+});
+
+const payment = (): KeyedRequest => ({
+  method: "POST",
+  path: "/v1/payments",
+  body: { source: "alice", destination: "bob", amountMinor: 1, currency: "EUR" },
+  key: crypto.randomUUID(),
+});
+
+describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
+  it.each<CrashPoint>(["queued", "before-claim", "batch-sent", "batch-committed"])(
+    "44: an object that is reset at %s: its callers hear that the outcome is not known, and every retry gets the one outcome",
+    async (point) => {
+      const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+      const client = await WorkerClient.for(tenant, keyObjects);
+      const requests = Array.from({ length: 5 }, payment);
+      armed = point;
+      const broken = Promise.all(requests.map((request) => client.send(request)));
+      await until(() => reached > 0);
+
+      await abortAllDurableObjects();
+      armed = undefined;
+
+      // Nobody is told that nothing has happened: that is not known.
+      const answers = await broken;
+      const unanswered = answers.filter(({ status }) => status !== 201);
+      expect(unanswered.length).toBeGreaterThan(0);
+      for (const { status, body } of unanswered) {
+        expect(status).toBe(503);
+        expect(body).toContain('"code":"outcome-unknown-yet"');
+      }
+      const finals = await Promise.all(requests.map((request) => client.untilOutcome(request)));
+      expect(new Set(finals.map(({ status }) => status))).toEqual(new Set([201]));
+      const retries = await Promise.all(requests.map((request) => client.send(request)));
+      expect(retries.map(({ body }) => body)).toEqual(finals.map(({ body }) => body));
+      expect(await effectsByKey(tenant)).toEqual(new Map(requests.map(({ key }) => [key, 1])));
+      await expectSoundBooks(tenant);
+    },
+  );
+});

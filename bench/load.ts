@@ -102,7 +102,6 @@ export const measure = async (
     connections.map(async (connection) => {
       for (let now = performance.now(); now < until;) {
         // Requests of one connection follow each other: that is what a connection is.
-        // oxlint-disable-next-line no-await-in-loop
         const { status } = await connection.send(next());
         const answeredAt = performance.now();
         times.push(answeredAt - now);

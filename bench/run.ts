@@ -133,9 +133,7 @@ const runMode = async (script: string, mode: string) => {
   };
   for (let i = 0; i < 1000; i++) {
     const id = `acc-${i}`;
-    // oxlint-disable-next-line no-await-in-loop
     await must(post("/v1/accounts", freshKey(), { id, currency: "EUR" }));
-    // oxlint-disable-next-line no-await-in-loop
     await must(
       post("/v1/payments", freshKey(), {
         source: "system:EUR",
@@ -148,7 +146,6 @@ const runMode = async (script: string, mode: string) => {
   const answered: Answered[] = [];
   for (let i = 0; i < 500; i++) {
     const old = { key: freshKey(), body: payment(1000, false) };
-    // oxlint-disable-next-line no-await-in-loop
     await must(post("/v1/payments", old.key, old.body));
     answered.push(old);
   }
@@ -161,12 +158,10 @@ const runMode = async (script: string, mode: string) => {
   const before = await rowsAt();
   const COUNTED = 200;
   for (let i = 0; i < COUNTED; i++) {
-    // oxlint-disable-next-line no-await-in-loop
     await must(post("/v1/payments", freshKey(), payment(1000, false)));
   }
   const after = await rowsAt();
   for (const old of answered.slice(0, COUNTED)) {
-    // oxlint-disable-next-line no-await-in-loop
     await must(post("/v1/payments", old.key, old.body));
   }
   const afterReplays = await rowsAt();
@@ -177,7 +172,6 @@ const runMode = async (script: string, mode: string) => {
   const settings = settingsOf(mode);
   for (let round = 0; round < rounds; round++) {
     for (const setting of settings) {
-      // oxlint-disable-next-line no-await-in-loop
       const result = await measure(
         server.port,
         setting.connections,

@@ -32,7 +32,7 @@ export const statement = (db: Database, { text, params }: Sql): D1PreparedStatem
 };
 
 /** A statement that D1 would refuse; it was not sent. */
-export class StatementRefused extends Error {
+class StatementRefused extends Error {
   override readonly name = "StatementRefused";
 }
 

@@ -34,7 +34,7 @@ describe.each(ROUTINGS)("while the first runs, KEY_OBJECTS=%s", (routing) => {
     const unlock = server().lockDatabase();
     const first = tenant.pay({}, { key });
     await expect
-      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10 })
+      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
       .toBe("in-flight");
     return {
       first,
@@ -235,7 +235,7 @@ describe("IN_FLIGHT_STATUS=409", () => {
     const unlock = server().lockDatabase();
     const first = tenant.pay({}, { key });
     await expect
-      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10 })
+      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
       .toBe("in-flight");
     const retry = await tenant.pay({}, { key });
     unlock();

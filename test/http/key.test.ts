@@ -146,7 +146,7 @@ describe.each(ROUTINGS)("which keys are one, KEY_OBJECTS=%s", (routing) => {
 
   it.each([
     "'OR/**/'1'='1'--",
-    "');DROP/**/TABLE".replace(";", "/"),
+    "')/**/DROP/**/TABLE--",
     "../../../../etc/passwd",
     "/v1/idempotency-keys/x",
     "%2e%2e%2f%2e%2e%2f%00",

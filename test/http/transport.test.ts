@@ -96,7 +96,7 @@ describe.each(ROUTINGS)("callers who break off, KEY_OBJECTS=%s", (routing) => {
       requestBytes(server().origin, payment(tenant, key, BODY)),
     );
     const state = async () => (await tenant.get(`/v1/idempotency-keys/${key}`)).body["state"];
-    await expect.poll(state).toBe("in-flight");
+    await expect.poll(state, { interval: 10, timeout: 5_000 }).toBe("in-flight");
     reset();
     await sleep(50);
     unlock();

@@ -34,7 +34,7 @@ export type Build = {
   /** Path of the bundled script, one module. */
   readonly script: string;
   /** What else wrangler.toml says, in miniflare's words: all of it, though only this much has a type. */
-  readonly worker: Pick<LegacyWorkerOptions, "bindings" | "d1Databases" | "ratelimits">;
+  readonly worker: Pick<LegacyWorkerOptions, "bindings" | "durableObjects" | "ratelimits">;
   /** The files of migrations/, in order, each split into its statements. */
   readonly migrations: readonly Migration[];
 };

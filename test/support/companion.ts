@@ -51,7 +51,7 @@ export const companion = (name: string, databaseId: string): LegacyWorkerOptions
 export const runSql = async (url: URL, statements: readonly Statement[]): Promise<SqlRow[][]> => {
   const response = await fetch(url, { method: "POST", body: JSON.stringify(statements) });
   const text = await response.text();
-  if (!response.ok) throw new Error(`${text}\n${statements.map(([sql]) => sql).join("\n")}`);
+  if (!response.ok) throw new Error(text);
   return rowsSchema.parse(JSON.parse(text));
 };
 

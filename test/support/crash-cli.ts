@@ -15,6 +15,8 @@ import { buildCrashWorker } from "./crash-server.ts";
 const MODES: readonly Mode[] = ["1", "per-key", "changing"];
 /** Long enough for a retry through several kills, short enough that objects sweep in a long run. */
 const KEY_LIFETIME_SECONDS = 45;
+/** Most points are passed many times a second; a recovery may find nothing to recover. */
+const REACH_WITHIN_MS = 5_000;
 /** So many kills take longer than that: keys have expired, and there is something to sweep. */
 const KILLS_BEFORE_SWEEPS = 60;
 
@@ -25,6 +27,7 @@ await main(async () => {
     seed,
     mode,
     kills: planOf(seed, kills),
+    reachWithinMs: REACH_WITHIN_MS,
     expiry: {
       keyLifetimeSeconds: KEY_LIFETIME_SECONDS,
       // A few objects are swept every other second; thousands, one for each key, when the key expires.

@@ -306,17 +306,19 @@ class Client {
 
   /** A quarter, twice at most, or all that is left. Undefined while there is nothing to refund. */
   #refund(): Operation | undefined {
-    const open = this.#tenant.payments.filter(({ refunds }) => refunds < 2).slice(-20);
+    const open = this.#tenant.payments.filter(({ refunds }) => refunds < 2).slice(-6);
     if (open.length === 0) return undefined;
     const payment = this.#random.pick(open);
     const all = this.#random.chance(0.3);
     payment.refunds += all ? 2 : 1;
-    return this.#operation(
-      "refund",
-      "POST",
-      `/v1/payments/${payment.id}/refunds`,
+    return this.#refundOf(
+      payment.id,
       all ? {} : { amountMinor: Math.floor(payment.amountMinor / 4) },
     );
+  }
+
+  #refundOf(payment: string, body: Operation["body"]): Operation {
+    return this.#operation("refund", "POST", `/v1/payments/${payment}/refunds`, body);
   }
 
   /** Under an id of the client's choice, or of the server's. */
@@ -339,15 +341,17 @@ class Client {
 
   #toBeRefused(): Operation {
     const { id, currency } = this.#random.pick(this.#tenant.accounts);
-    switch (this.#random.int(0, 3)) {
-      case 0:
-        return this.#payment(id, `system:${currency}`, currency, 1_000 * FUNDS_MINOR);
-      case 1:
-        return this.#payment(id, "nobody", currency, 1);
-      case 2:
-        return this.#stock("mug", -1_000_000);
-      default:
-        return this.#operation("account", "POST", "/v1/accounts", { id, currency });
+    const payment = this.#tenant.payments.at(-1);
+    const wishes = [
+      () => this.#payment(id, `system:${currency}`, currency, 1_000 * FUNDS_MINOR),
+      () => this.#payment(id, "nobody", currency, 1),
+      () => this.#stock("mug", -1_000_000),
+      () => this.#operation("account", "POST", "/v1/accounts", { id, currency }),
+    ];
+    if (payment !== undefined) {
+      const amountMinor = payment.amountMinor + 1;
+      wishes.push(() => this.#refundOf(payment.id, { amountMinor }));
     }
+    return this.#random.pick(wishes)();
   }
 }

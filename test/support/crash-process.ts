@@ -2,6 +2,7 @@
  * The server process of the crash rig: Miniflare and, below it, workerd, in one process group that is killed as a
  * whole. It starts nothing until it is told what, so that the next one can stand ready while this one runs.
  */
+import { flushCompileCache } from "node:module";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { FromServer, ToServer } from "./crash-server.ts";
 
@@ -35,5 +36,8 @@ process.on("message", (message: ToServer) => {
 
 // Whoever started this group is gone, however that came: nothing may be left running.
 process.on("disconnect", () => process.kill(-process.pid, "SIGKILL"));
+
+// Node would write it when it ends, and this process is not let end.
+flushCompileCache();
 
 reply({ is: "waiting" });

@@ -26,6 +26,8 @@ export type CrashPlan = {
   /** One for each life of the server but the last. */
   readonly kills: readonly Kill[];
   readonly expiry?: Expiry;
+  /** A point that is not reached within this time is replaced by the moment. */
+  readonly reachWithinMs: number;
 };
 
 export type CrashHooks = {
@@ -34,8 +36,6 @@ export type CrashHooks = {
   readonly beforeEnd?: (server: CrashServer, clients: Clients) => Promise<void>;
 };
 
-/** A point that is not reached by then is replaced by the moment. */
-const REACH_TIMEOUT_MS = 8_000;
 /** What was sent to the database before has arrived by then. */
 const SETTLE_MS = 250;
 
@@ -68,7 +68,7 @@ export const runCrashes = async (
     for (const [i, kill] of plan.kills.entries()) {
       const arming = armingOf(kill, random);
       await start(arming);
-      const reached = await isReached(server, arming, random);
+      const reached = await isReached(server, arming, plan.reachWithinMs, random);
       await server.kill();
       history.write({ kind: "kill", point: (reached && arming?.point) || "any-moment" });
       imbalances.push(...checkLedger(server.copyDatabase()));
@@ -117,6 +117,7 @@ const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {
 const isReached = async (
   server: CrashServer,
   arming: Arming | undefined,
+  withinMs: number,
   random: Random,
 ): Promise<boolean> => {
   if (arming === undefined) {
@@ -124,7 +125,7 @@ const isReached = async (
     return true;
   }
   const cancel = new AbortController();
-  const late = sleep(REACH_TIMEOUT_MS, false, { signal: cancel.signal }).catch(() => false);
+  const late = sleep(withinMs, false, { signal: cancel.signal }).catch(() => false);
   const reached = await Promise.race([server.reached().then(() => true), late]);
   cancel.abort();
   return reached;

@@ -16,6 +16,8 @@ export type BatchFault =
   | "lost-after"
   /** The connection is lost, and the batch arrives later: see `deliverLate`. */
   | "late"
+  /** The same, and then it arrives twice. */
+  | "late-twice"
   /** It arrives twice, and the second arrival is answered. */
   | "twice"
   /** It arrives twice, and nobody is told. */
@@ -172,6 +174,10 @@ export class FaultyDatabase implements Database {
         await deliver();
         throw new Error(LOST);
       case "late":
+        this.#deliverLater(statements);
+        throw new Error(LOST);
+      case "late-twice":
+        this.#deliverLater(statements);
         this.#deliverLater(statements);
         throw new Error(LOST);
       case "twice":

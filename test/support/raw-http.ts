@@ -93,10 +93,9 @@ export const exchangeEndlessly = async (
   socket.write(head);
   let parts = 0;
   while (parts < partsMax && received.length === 0 && !socket.destroyed) {
-    socket.write(part);
     parts += 1;
-    // The answer is only heard between two parts.
-    await new Promise((resolve) => setImmediate(resolve));
+    // Whoever does not listen any more does not take it either.
+    if (!socket.write(part)) await firstOf(socket, ["drain", "data", "close"]);
   }
   socket.end();
   await over;
@@ -129,6 +128,15 @@ const closed = async (socket: Socket): Promise<void> =>
       reject(new Error(`The server said nothing for ${TIMEOUT_MS / 1000} s.`));
     });
     socket.once("close", () => resolve());
+  });
+
+const firstOf = async (socket: Socket, events: readonly string[]): Promise<void> =>
+  new Promise((resolve) => {
+    const happened = (): void => {
+      for (const event of events) socket.off(event, happened);
+      resolve();
+    };
+    for (const event of events) socket.on(event, happened);
   });
 
 const parseAnswer = (bytes: Buffer): RawAnswer | undefined => {

@@ -43,6 +43,11 @@ export type ServerOptions = {
   readonly migrated?: boolean;
   /** Whether `trace` can be used. It costs a little time: not for benchmarks. */
   readonly traced?: boolean;
+  /**
+   * Another version of an earlier server of the list, which this is the index of: it has the same database and
+   * the same objects, as two versions have while one is deployed.
+   */
+  readonly versionOf?: number;
 };
 
 export type ProcessOptions = {
@@ -95,17 +100,17 @@ export const startServers = async (
   const built = givenBuild ?? (await build());
   const state = folder ?? mkdtempSync(join(tmpdir(), "latchkey-"));
   const log: string[] = [];
-  const names = options.map((_, i) => namesOf(i));
+  const names = options.map(({ versionOf }, i) => namesOf(i, versionOf));
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       // Else it asks Cloudflare where this machine is.
       cf: false,
       resourcePersistencePath: state,
       handleStructuredLogs: ({ message }) => log.push(message),
-      workers: options.flatMap((one, i) => {
-        const named = namesOf(i);
-        return [workerOf(built, one, named), companion(named.companion, named.database)];
-      }),
+      workers: names.flatMap((named, i) => [
+        workerOf(built, options[i] ?? {}, named),
+        companion(named.companion, named.database),
+      ]),
     }),
   );
   let stopped: Promise<void> | undefined;
@@ -116,23 +121,33 @@ export const startServers = async (
     return stopped;
   };
   try {
-    return await Promise.all(
-      names.map(async (named, i) =>
-        openServer({ miniflare, built, state, log, stop, named, options: options[i] ?? {} }),
-      ),
-    );
+    const servers: Server[] = [];
+    for (const [i, named] of names.entries()) {
+      const server = await openServer({ miniflare, state, log, stop, named, built });
+      const { migrated = true, versionOf } = options[i] ?? {};
+      if (migrated && versionOf === undefined) await server.migrate();
+      servers.push(server);
+    }
+    return servers;
   } catch (error) {
     await stop();
     throw error;
   }
 };
 
-type Names = { readonly worker: string; readonly companion: string; readonly database: string };
+type Names = {
+  readonly worker: string;
+  readonly companion: string;
+  readonly database: string;
+  /** The Worker whose objects it calls: another one's if it is a version of that. */
+  readonly objects: string;
+};
 
-const namesOf = (i: number): Names => ({
+const namesOf = (i: number, versionOf: number = i): Names => ({
   worker: `latchkey-${i}`,
   companion: `companion-${i}`,
-  database: `database-${i}`,
+  database: `database-${versionOf}`,
+  objects: `latchkey-${versionOf}`,
 });
 
 const openServer = async (process: {
@@ -142,7 +157,6 @@ const openServer = async (process: {
   readonly log: readonly string[];
   readonly stop: () => Promise<void>;
   readonly named: Names;
-  readonly options: ServerOptions;
 }): Promise<Server> => {
   const { miniflare, named } = process;
   const beside = await miniflare.unsafeGetDirectURL(named.companion);
@@ -168,14 +182,13 @@ const openServer = async (process: {
     }
   };
 
-  if (process.options.migrated !== false) await migrate();
   return {
     origin: (await miniflare.unsafeGetDirectURL(named.worker)).origin,
     sql,
     sqlBatch,
     migrate,
     objects: async () =>
-      (await miniflare.listDurableObjectIds("KEY_OBJECT", named.worker)).toSorted(),
+      (await miniflare.listDurableObjectIds("KEY_OBJECT", named.objects)).toSorted(),
     lockDatabase: () => lock(databaseFile(process.state, named.database)),
     log: process.log,
     trace: async (work) => {
@@ -201,10 +214,24 @@ const workerOf = (
   modulesRoot: dirname(script),
   bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...vars }),
   d1Databases: { DB: { id: named.database } },
+  durableObjects: Object.fromEntries(
+    Object.entries(worker.durableObjects ?? {}).map(([name, object]) => [
+      name,
+      // By its name alone it would be a class of the Worker itself.
+      named.objects === named.worker ? object : inScript(object, named.objects),
+    ]),
+  ),
   ratelimits: newKeysPerMinute === "unlimited" ? {} : limited(worker.ratelimits, newKeysPerMinute),
   unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   ...(traced ? { streamingTails: [named.companion] } : {}),
 });
+
+type DurableObject = NonNullable<LegacyWorkerOptions["durableObjects"]>[string];
+
+const inScript = (object: DurableObject, scriptName: string): DurableObject =>
+  typeof object === "string"
+    ? { className: object, scriptName, useSQLite: true }
+    : { ...object, scriptName };
 
 const limited = (ratelimits: LegacyWorkerOptions["ratelimits"] = {}, limit?: number) =>
   Object.fromEntries(

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { parseSettings } from "../../src/env.ts";
 
@@ -112,7 +112,9 @@ describe.each(["TOKEN_SECRET", "FINGERPRINT_SECRET"] as const)("the secret %s", 
   it("of random hex, base64 or base64url is accepted", () => {
     for (let i = 0; i < 200; i++) {
       for (const encoding of ["hex", "base64", "base64url"] as const) {
-        const random = createHash("sha256").update(randomUUID()).digest(encoding);
+        // As good as random, and the same in every run: about one in 26,000 has "xxxx" in some case, which
+        // is taken for a placeholder.
+        const random = createHash("sha256").update(`secret ${i}`).digest(encoding);
         expect(fault({ [name]: random })).toBe("");
       }
     }

@@ -2,19 +2,18 @@
  * The whole Worker under concurrent load, in every routing mode: requests with duplicates, refusals and contention
  * for one account. What is counted is in the database, what is compared are bytes.
  */
-import { applyD1Migrations } from "cloudflare:test";
-import { env } from "cloudflare:workers";
-import { beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { seededRandom } from "../support/faulty-database.ts";
 import { balanceOf, effectsByKey, expectSoundBooks, openBooks } from "./support/books.ts";
 import {
   type Answer,
   isOutcome,
   type KeyedRequest,
+  useWorker,
   WorkerClient,
 } from "./support/worker-client.ts";
 
-beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+useWorker();
 
 /** Another one for each run; to repeat a run, write its number here. */
 const SEED = Date.now() % 1_000_000;
@@ -132,7 +131,7 @@ describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
     const statuses = new Set([...finals.values()].map(({ status }) => status));
     expect(statuses).toEqual(new Set([200, 201, 402, 409]));
     await expectSoundBooks(tenant);
-  }, 60_000);
+  });
 
   it("35: 100 simultaneous requests with one key have one effect and one body", async () => {
     const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
@@ -148,7 +147,7 @@ describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
     expect(await balanceOf(tenant, "bob")).toBe(10);
     await expectSoundBooks(tenant);
-  }, 60_000);
+  });
 
   it("46: of 40 simultaneous payments of 60 from an account of 100 one is made, the others are refused", async () => {
     const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
@@ -162,5 +161,5 @@ describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
     expect(answers.filter(({ status }) => status === 402)).toHaveLength(39);
     expect(await balanceOf(tenant, "alice")).toBe(40);
     await expectSoundBooks(tenant);
-  }, 60_000);
+  });
 });

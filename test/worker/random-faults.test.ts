@@ -26,6 +26,7 @@ const RATES: FaultRates = {
     "lost-before": 0.1,
     "lost-after": 0.1,
     late: 0.1,
+    "late-twice": 0.05,
     twice: 0.05,
     "twice-lost": 0.05,
     "twice-late": 0.05,
@@ -109,5 +110,5 @@ describe.each(SEEDS)("seed %i", (seed) => {
       }).length;
     expect(settled.cups).toBe(count(restock) - 2 * count(take));
     await expectSoundBooks(tenant, ["cup"]);
-  }, 60_000);
+  });
 });

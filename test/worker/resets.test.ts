@@ -2,15 +2,14 @@
  * The real Worker and its real objects, which are reset while they stand at a labelled point: the object's memory is
  * gone, what it was about to do does not happen, and its callers see a broken call.
  */
-import { abortAllDurableObjects, applyD1Migrations } from "cloudflare:test";
-import { env } from "cloudflare:workers";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { abortAllDurableObjects } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
 import { until } from "../support/faulty-database.ts";
 import { effectsByKey, expectSoundBooks, openBooks } from "./support/books.ts";
-import { type KeyedRequest, WorkerClient } from "./support/worker-client.ts";
+import { type KeyedRequest, useWorker, WorkerClient } from "./support/worker-client.ts";
 
-beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+useWorker();
 
 let armed: CrashPoint | undefined;
 let reached = 0;

@@ -1,11 +1,9 @@
 /** `KEY_OBJECTS` may change at any time, and old and new may run side by side: the journal knows the key. */
-import { applyD1Migrations } from "cloudflare:test";
-import { env } from "cloudflare:workers";
-import { beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { balanceOf, effectsByKey, expectSoundBooks, openBooks } from "./support/books.ts";
-import { type KeyedRequest, WorkerClient } from "./support/worker-client.ts";
+import { type KeyedRequest, useWorker, WorkerClient } from "./support/worker-client.ts";
 
-beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+useWorker();
 
 const MODES = ["1", "4", "7", "per-key"];
 
@@ -56,4 +54,4 @@ it("49: during a gradual deploy, when two versions route differently, one key ha
   }
   expect(await effectsByKey(tenant)).toEqual(new Map(requests.map(({ key }) => [key, 1])));
   await expectSoundBooks(tenant);
-}, 60_000);
+});

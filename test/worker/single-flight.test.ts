@@ -172,22 +172,25 @@ it("12: another body, path or operation under a completed key is a mismatch, als
   await expectSoundBooks(tenant);
 });
 
-it("60: a plan that throws is an error of that try alone: nothing is stored, and the same key runs next time", async () => {
-  const tenant = await openBooks({ products: { mug: 0 } });
-  const { operation, repair } = fragileRestock();
-  const one = incarnation({ operations: [operation] });
-  const call = callOf(tenant, operation.name, { pieces: 3 }, { params: { sku: "mug" } });
+it.each(["plan", "read"] as const)(
+  "60: a %s that throws is an error of that try alone: nothing is stored, and the same key runs next time",
+  async (part) => {
+    const tenant = await openBooks({ products: { mug: 0 } });
+    const { operation, setBroken } = fragileRestock(part);
+    const one = incarnation({ operations: [operation] });
+    const call = callOf(tenant, operation.name, { pieces: 3 }, { params: { sku: "mug" } });
 
-  const waiting = { ...call, waitMs: 20_000 };
-  expect(tally(await one.submitAll([call, waiting]))).toEqual({ "internal-error": 2 });
-  expect(one.alerts).toMatchObject([{ event: "operation-defect" }]);
-  expect(one.batches).toEqual([]);
-  expect(await journalSize(tenant)).toBe(0);
+    const waiting = { ...call, waitMs: 20_000 };
+    expect(tally(await one.submitAll([call, waiting]))).toEqual({ "internal-error": 2 });
+    expect(one.alerts).toMatchObject([{ event: "operation-defect" }]);
+    expect(one.batches).toEqual([]);
+    expect(await journalSize(tenant)).toBe(0);
 
-  repair();
-  expect(verdict(await one.submit(call))).toBe(200);
-  expect(await quantityOf(tenant, "mug")).toBe(3);
-});
+    setBroken(false);
+    expect(verdict(await one.submit(call))).toBe(200);
+    expect(await quantityOf(tenant, "mug")).toBe(3);
+  },
+);
 
 it("61: a request that its schema refuses does not use up the key", async () => {
   const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
@@ -202,8 +205,8 @@ it("61: a request that its schema refuses does not use up the key", async () => 
 
 it("61: a stored answer is replayed also where the schema would now refuse the request", async () => {
   const tenant = await openBooks({ products: { mug: 0 } });
-  const { operation, repair } = fragileRestock();
-  repair();
+  const { operation, setBroken } = fragileRestock("read");
+  setBroken(false);
   const call = callOf(tenant, operation.name, { pieces: 3 }, { params: { sku: "mug" } });
   const before = await incarnation({ operations: [operation] }).submit(call);
   // The next deploy is stricter.
@@ -214,6 +217,20 @@ it("61: a stored answer is replayed also where the schema would now refuse the r
   };
 
   const after = await incarnation({ operations: [stricter] }).submit(call);
+
+  expect(bodyOf(after)).toBe(bodyOf(before));
+  expect(await quantityOf(tenant, "mug")).toBe(3);
+});
+
+it("60: a stored answer is replayed also where what the plan needs can no longer be read", async () => {
+  const tenant = await openBooks({ products: { mug: 0 } });
+  const { operation, setBroken } = fragileRestock("read");
+  setBroken(false);
+  const call = callOf(tenant, operation.name, { pieces: 3 }, { params: { sku: "mug" } });
+  const before = await incarnation({ operations: [operation] }).submit(call);
+  setBroken(true);
+
+  const after = await incarnation({ operations: [operation] }).submit(call);
 
   expect(bodyOf(after)).toBe(bodyOf(before));
   expect(await quantityOf(tenant, "mug")).toBe(3);

@@ -278,6 +278,23 @@ describe.each(kinds)("$name", ({ call: callFor, effects, status }) => {
     },
   );
 
+  it("51b: a batch that is delivered twice, both times after its re-send has committed, changes nothing", async () => {
+    const tenant = await books();
+    const one = engine();
+    one.db.next("late-twice");
+    const call = callFor(tenant);
+    const first = await one.time.passing(one.submit(call));
+    const row = await journalRow(tenant, call.key);
+
+    expect(await one.db.deliverLate()).toBe(2);
+
+    expect(row).toMatchObject({ attempt: 2, deliveries: 1 });
+    expect(await journalRow(tenant, call.key)).toEqual(row);
+    expect(await effects(tenant)).toBe(1);
+    expect(bodyOf(await engine().submit(call))).toBe(bodyOf(first));
+    await expectLedgerZero(tenant);
+  });
+
   it("51b: a group that is delivered again much later applies once", async () => {
     const tenant = await books();
     const one = engine();
@@ -330,6 +347,22 @@ describe.each(kinds)("$name", ({ call: callFor, effects, status }) => {
       expect(bodyOf(await engine().submit(call))).toBe(bodyOf(retry));
     },
   );
+
+  it("51c: where a key was taken, and by whom cannot be read, nothing is denied: 503, then the replay", async () => {
+    const tenant = await books();
+    const one = engine();
+    const call = callFor(tenant);
+    const elsewhere = await engine().submit(call);
+    one.db.always("none", "lost");
+
+    expect(verdict(await one.time.passing(one.submit(call)))).toBe("outcome-unknown-yet");
+
+    one.db.heal();
+    const retry = await one.submit(call);
+    expect(retry).toMatchObject({ replayed: true });
+    expect(bodyOf(retry)).toBe(bodyOf(elsewhere));
+    expect(await effects(tenant)).toBe(1);
+  });
 
   it("51d: a key that another incarnation has committed says nothing of its neighbours in a lost group", async () => {
     const tenant = await books();

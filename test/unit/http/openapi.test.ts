@@ -287,12 +287,14 @@ describe("the document and the routes", () => {
 });
 
 describe("the key's pattern", () => {
-  const pattern = () => {
+  let pattern: RegExp | undefined;
+  const accepts = (sent: string): boolean => {
     const { schema } = z
       .object({ schema: z.object({ pattern: z.string() }) })
       .parse(document.components.parameters["IdempotencyKey"]);
     // As JSON Schema reads patterns: ECMA-262 with Unicode.
-    return new RegExp(schema.pattern, "u");
+    pattern ??= new RegExp(schema.pattern, "u");
+    return pattern.test(sent);
   };
 
   property(
@@ -309,7 +311,7 @@ describe("the key's pattern", () => {
       ),
       (text) => {
         for (const sent of [text, `"${text}"`]) {
-          expect(pattern().test(sent)).toBe(parseIdempotencyKey(sent).ok);
+          expect(accepts(sent)).toBe(parseIdempotencyKey(sent).ok);
         }
       },
     ),

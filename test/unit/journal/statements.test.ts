@@ -369,6 +369,16 @@ describe("facts", () => {
     expect(things()).toEqual([]);
   });
 
+  it.each([
+    ["first", [exists("things", thing("nothing")), exists("things", thing("t0"))]],
+    ["last", [exists("things", thing("t0")), exists("things", thing("nothing"))]],
+  ])("must all hold: one that does not, the %s, suffices to claim nothing", (_, facts) => {
+    put("a", "t0", 1);
+    expect(commit(send({ facts, effects }))).toBeUndefined();
+    expect(journal()).toEqual([]);
+    expect(things()).toEqual([["a", "t0", 1]]);
+  });
+
   it("that hold change nothing", () => {
     put("a", "t0", 1);
     const plan = {

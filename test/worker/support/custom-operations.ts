@@ -1,6 +1,6 @@
 /** Operations that a team might add: what the engine guarantees may not depend on how the built-in ones are made. */
 import { z } from "zod";
-import { insertIfAbsent, update, valueOf } from "../../../src/kernel/plan.ts";
+import { exists, insertIfAbsent, update, valueOf } from "../../../src/kernel/plan.ts";
 import { joinSql, sql } from "../../../src/kernel/sql.ts";
 import { productExists, STOCK_CONSTRAINTS } from "../../../src/orders/stock.ts";
 import { defineOperation, noParams } from "../../../src/operations/define-operation.ts";
@@ -160,9 +160,12 @@ export const restockBriefly = defineOperation({
   }),
 });
 
-/** Restocks, but its plan is broken until `repair` is called. */
-export const fragileRestock = () => {
-  let broken = true;
+/** Restocks, but throws while it is broken: where it plans, or where it reads what the plan needs. */
+export const fragileRestock = (part: "plan" | "read") => {
+  const state = { broken: true };
+  const check = (where: typeof part): void => {
+    if (state.broken && where === part) throw new Error(`Its ${part} is broken.`);
+  };
   const operation = defineOperation({
     ...shelf,
     name: "shelf.restock-fragile",
@@ -172,9 +175,20 @@ export const fragileRestock = () => {
     input: pieces,
     output: z.object({}),
     refusals: {},
-    plan: (input, _facts, { params }) => {
-      if (broken) throw new Error("This plan is broken.");
+    read: async (_input, reader, { params }) => {
+      check("read");
+      return reader.first({
+        table: "products",
+        columns: ["name"],
+        where: sql`sku = ${params.sku}`,
+      });
+    },
+    plan: (input, product, { params }) => {
+      check("plan");
       return {
+        facts: [
+          exists("products", sql`sku = ${params.sku} AND name = ${String(product?.["name"])}`),
+        ],
         guards: [],
         effects: [
           update(
@@ -189,8 +203,8 @@ export const fragileRestock = () => {
   });
   return {
     operation,
-    repair: () => {
-      broken = false;
+    setBroken: (broken: boolean) => {
+      state.broken = broken;
     },
   };
 };

@@ -125,6 +125,8 @@ export class Incarnation {
 
 /** Sets up a file of engine tests; what it returns makes incarnations. */
 export const useEngines = (): ((options?: EngineOptions) => Incarnation) => {
+  // Nothing here measures: on a busy machine it takes longer, and that is no failure.
+  vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
   let made: Incarnation[] = [];
   beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
   beforeEach(() => {

@@ -1,10 +1,18 @@
 /** The real Worker in front of real objects, with any routing: every version and setting may run beside another. */
-import { createExecutionContext } from "cloudflare:test";
+import { applyD1Migrations, createExecutionContext } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { SignJWT } from "jose";
+import { beforeAll, vi } from "vitest";
 import { createApp } from "../../../src/app.ts";
 import type { JsonObject } from "../../../src/kernel/json.ts";
 import { operations, queries } from "../../../src/operations/registry.ts";
+
+/** Sets up a file of tests that ask the Worker. */
+export const useWorker = (): void => {
+  // Nothing here measures: on a busy machine it takes longer, and that is no failure.
+  vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+  beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+};
 
 export type KeyedRequest = {
   readonly method: "POST" | "PATCH";

@@ -16,7 +16,7 @@ const secret = z
   .string({ error: "is not set: see `npm run dev` or `wrangler secret put`" })
   .min(SECRET_LENGTH_MIN, `is shorter than ${SECRET_LENGTH_MIN} characters`)
   .refine(
-    (text) => !/change.?me|replace.?me|placeholder|your[-_ ]|xxxx|<|>/i.test(text),
+    (text) => !/change.?me|replace.?me|placeholder|your[-_ ]|x{6}|<|>/i.test(text),
     "is a placeholder",
   )
   .refine((text) => new Set(text).size >= 10, "is too regular to be random");

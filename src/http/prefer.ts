@@ -3,8 +3,6 @@ import { WAIT_SECONDS_MAX } from "../kernel/limits.ts";
 
 /** Milliseconds that the caller is ready to wait; 0 if it did not ask, or not understandably. */
 export const waitMsOf = (prefer: string | undefined): number => {
-  const seconds = /(?:^|,)\s*wait\s*=\s*"?(\d{1,5})"?\s*(?:;[^,]*)?(?:,|$)/i.exec(
-    prefer ?? "",
-  )?.[1];
+  const seconds = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?:,|$)/i.exec(prefer ?? "")?.[1];
   return seconds === undefined ? 0 : Math.min(Number(seconds), WAIT_SECONDS_MAX) * 1000;
 };

@@ -1,6 +1,7 @@
 /** POST /v1/accounts: opens an account of a currency. */
 import { z } from "zod";
 import { accountId, accountView, openAccount } from "../ledger/account.ts";
+import { isJsonObject } from "../kernel/json.ts";
 import { amountMinorOrZero, currency } from "../kernel/money.ts";
 import { absent, byId, require } from "../kernel/plan.ts";
 import { defineOperation, noParams } from "./define-operation.ts";
@@ -11,6 +12,13 @@ export const createAccount = defineOperation({
   path: "/v1/accounts",
   summary: "Open an account",
   scope: "payments:write",
+  // Credit is money that enters the ledger.
+  moreScopes: (body) =>
+    isJsonObject(body) &&
+    body["overdraftLimitMinor"] !== undefined &&
+    body["overdraftLimitMinor"] !== 0
+      ? ["ledger:fund"]
+      : [],
   params: noParams,
   input: z.strictObject({
     id: accountId.optional().meta({ description: "Chosen by you, or made here" }),

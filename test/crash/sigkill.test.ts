@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, expect, test } from "vitest";
 import type { Build } from "../support/build.ts";
-import { type CrashHooks, type CrashPlan, runCrashes } from "../support/crash-run.ts";
+import { type CrashHooks, type CrashPlan, runCrashes, shortened } from "../support/crash-run.ts";
 import { buildCrashWorker, type CrashServer } from "../support/crash-server.ts";
 
 let built: Build;
@@ -37,7 +37,7 @@ const brokenBy = async (
     .map((kill) => (typeof kill === "string" ? kill : kill[0]))
     .filter((point) => !(point in result.points))
     .map((point) => `The point ${point} was not reached.`);
-  return [...violations, ...missed].map((sentence) => `seed ${seed}: ${sentence}`);
+  return shortened([...violations, ...missed]).map((sentence) => `seed ${seed}: ${sentence}`);
 };
 
 test("36 SIGKILL before the claim is sent: the retry runs, once", async () => {

@@ -9,7 +9,7 @@
 import { parseArgs } from "node:util";
 import { Complaint, main } from "../../scripts/tool.ts";
 import { Random } from "./crash-random.ts";
-import { type CrashPlan, type KillAt, type Mode, runCrashes } from "./crash-run.ts";
+import { type CrashPlan, type KillAt, type Mode, runCrashes, shortened } from "./crash-run.ts";
 import { buildCrashWorker } from "./crash-server.ts";
 
 const MODES: readonly Mode[] = ["1", "per-key", "changing"];
@@ -39,7 +39,7 @@ await main(async () => {
       if (done % 25 === 0) console.log(`${done} kills`);
     },
   });
-  for (const violation of violations) console.log(violation);
+  for (const violation of shortened(violations)) console.log(violation);
   console.log(JSON.stringify(result));
   if (violations.length > 0) process.exitCode = 1;
 });

@@ -124,9 +124,12 @@ export class Clients {
         const random = this.#setup.random.fork(`${name}/${i}`);
         const client = new Client(random, tenant, String(i));
         while (!this.#draining) {
-          const operation = client.next();
-          const answer = await this.#perform(tenant, operation);
-          if (answer !== undefined) client.learn(operation, answer);
+          await Promise.all(
+            client.next().map(async (operation) => {
+              const answer = await this.#perform(tenant, operation);
+              if (answer !== undefined) client.learn(operation, answer);
+            }),
+          );
           await sleep(random.int(2, 30));
         }
       }),
@@ -264,15 +267,17 @@ class Client {
     );
   }
 
-  next(): Operation {
+  /** What to do at once; mostly one thing. */
+  next(): Operation[] {
     const draw = this.#random.next();
-    if (draw < 0.5) return this.#anyPayment();
-    if (draw < 0.68) return this.#refund() ?? this.#anyPayment();
-    if (draw < 0.86) return this.#stock("mug", this.#random.pick([-3, -2, -1, 1, 2, 3]));
-    if (draw < 0.93) return this.#account();
-    if (draw < 0.95) return this.#product(`p-${this.#name}-${this.#count}`, this.#random.int(0, 9));
-    if (draw < 0.97) return this.#stock("last-units", -1);
-    return this.#toBeRefused();
+    if (draw < 0.5) return [this.#anyPayment()];
+    if (draw < 0.68) return this.#refunds();
+    if (draw < 0.86) return [this.#stock("mug", this.#random.pick([-3, -2, -1, 1, 2, 3]))];
+    if (draw < 0.93) return [this.#account()];
+    if (draw < 0.95)
+      return [this.#product(`p-${this.#name}-${this.#count}`, this.#random.int(0, 9))];
+    if (draw < 0.97) return [this.#stock("last-units", -1)];
+    return [this.#toBeRefused()];
   }
 
   learn(operation: Operation, answer: Answer): void {
@@ -304,21 +309,20 @@ class Client {
     return this.#operation("payment", "POST", "/v1/payments", body);
   }
 
-  /** A quarter, twice at most, or all that is left. Undefined while there is nothing to refund. */
-  #refund(): Operation | undefined {
-    const open = this.#tenant.payments.filter(({ refunds }) => refunds < 2).slice(-6);
-    if (open.length === 0) return undefined;
-    const payment = this.#random.pick(open);
-    const all = this.#random.chance(0.3);
-    payment.refunds += all ? 2 : 1;
-    return this.#refundOf(
-      payment.id,
-      all ? {} : { amountMinor: Math.floor(payment.amountMinor / 4) },
-    );
+  /** A quarter, or all that is left, or both at once so that one finds its facts changed; or too much. */
+  #refunds(): Operation[] {
+    const payment = this.#tenant.payments.findLast(({ refunds }) => refunds < 2);
+    if (payment === undefined) return [this.#anyPayment()];
+    const quarter = { amountMinor: Math.floor(payment.amountMinor / 4) };
+    const draw = this.#random.next();
+    if (draw < 0.1) return [this.#refundOf(payment, { amountMinor: payment.amountMinor + 1 })];
+    if (draw < 0.2) return [this.#refundOf(payment, quarter), this.#refundOf(payment, {})];
+    return [this.#refundOf(payment, draw < 0.4 ? {} : quarter)];
   }
 
-  #refundOf(payment: string, body: Operation["body"]): Operation {
-    return this.#operation("refund", "POST", `/v1/payments/${payment}/refunds`, body);
+  #refundOf(payment: Payment, body: Operation["body"]): Operation {
+    payment.refunds += 1;
+    return this.#operation("refund", "POST", `/v1/payments/${payment.id}/refunds`, body);
   }
 
   /** Under an id of the client's choice, or of the server's. */
@@ -341,17 +345,12 @@ class Client {
 
   #toBeRefused(): Operation {
     const { id, currency } = this.#random.pick(this.#tenant.accounts);
-    const payment = this.#tenant.payments.at(-1);
     const wishes = [
       () => this.#payment(id, `system:${currency}`, currency, 1_000 * FUNDS_MINOR),
       () => this.#payment(id, "nobody", currency, 1),
       () => this.#stock("mug", -1_000_000),
       () => this.#operation("account", "POST", "/v1/accounts", { id, currency }),
     ];
-    if (payment !== undefined) {
-      const amountMinor = payment.amountMinor + 1;
-      wishes.push(() => this.#refundOf(payment.id, { amountMinor }));
-    }
     return this.#random.pick(wishes)();
   }
 }

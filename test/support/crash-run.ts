@@ -144,3 +144,15 @@ const withImbalances = (
     violations: all,
   };
 };
+
+/** A broken run breaks everywhere: the first sentences tell what, the last where to look. */
+export const shortened = (sentences: readonly string[]): string[] =>
+  sentences.length <= SENTENCES_MAX
+    ? [...sentences]
+    : [
+        ...sentences.slice(0, SENTENCES_MAX - 1),
+        `… and ${sentences.length - SENTENCES_MAX} more.`,
+        ...sentences.slice(-1),
+      ];
+
+const SENTENCES_MAX = 20;

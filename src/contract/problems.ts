@@ -176,6 +176,22 @@ export const PROBLEMS = {
     cause: "A product that the request names does not exist.",
     cure: "Check the SKU, then use a new key.",
   },
+  "unknown-order": {
+    status: 404,
+    title: "Unknown order",
+    use: "new-key",
+    shouldRetry: false,
+    cause: "The order that the request names does not exist.",
+    cure: "Check the order's id, then use a new key.",
+  },
+  "order-already-cancelled": {
+    status: 409,
+    title: "The order is cancelled already",
+    use: "new-key",
+    shouldRetry: false,
+    cause: "Another request with another key has cancelled this order.",
+    cure: "Nothing is left to do: look at the order.",
+  },
   "already-exists": {
     status: 409,
     title: "Already exists",

@@ -27,7 +27,7 @@ import {
 } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
-import { type Send, statementCount, statementsOf } from "./statements.ts";
+import { type Send, statementWeight, statementsOf } from "./statements.ts";
 import type { Fate, Submission } from "./submission.ts";
 
 export type GroupCommitSetup = {
@@ -106,7 +106,7 @@ export class GroupCommit {
     let bytes = 0;
     let size = 0;
     for (const { submission } of this.#queue) {
-      statements += statementCount(submission);
+      statements += statementWeight(submission);
       bytes += submission.bytes;
       const full =
         size === GROUP_OPERATIONS_MAX ||

@@ -6,14 +6,25 @@
  * adds `tenant = ?` to every condition, value and update, and the tenant to every inserted row. Inside a
  * `where` or a `set`, name only columns of that table.
  */
-import type { JsonObject } from "./json.ts";
+import type { Json, JsonObject } from "./json.ts";
 import { type Sql, type SqlValue, sql, trusted } from "./sql.ts";
 
-/** True while a row of the tenant matches (`exists`), or while none does (`absent`). */
-export type Condition = { readonly table: string; readonly where: Sql; readonly negated: boolean };
+/** True while of the tenant's rows some match, none does, or exactly so many do. */
+export type Condition = {
+  readonly table: string;
+  readonly where: Sql;
+  readonly matches: "some" | "none" | number;
+};
 
-export const exists = (table: string, where: Sql): Condition => ({ table, where, negated: false });
-export const absent = (table: string, where: Sql): Condition => ({ table, where, negated: true });
+export const exists = (table: string, where: Sql): Condition => ({ table, where, matches: "some" });
+export const absent = (table: string, where: Sql): Condition => ({ table, where, matches: "none" });
+
+/** For a set: as many rows match as the request names, so each of them does. */
+export const allOf = (table: string, count: number, where: Sql): Condition => ({
+  table,
+  where,
+  matches: count,
+});
 
 /** If the condition is false, the request is refused with this code, and the refusal is stored. */
 export type Guard<Refusal extends string = string> = {
@@ -30,12 +41,6 @@ export const require = <Refusal extends string>(
   detail: string,
 ): Guard<Refusal> => ({ holds, refusal, detail });
 
-/** Refuses whatever the data say: for what `read` did not find. Name that absence among the facts. */
-export const refuse = <Refusal extends string>(
-  refusal: Refusal,
-  detail: string,
-): Guard<Refusal> => ({ holds: "never", refusal, detail });
-
 export type Row = { readonly [column: string]: SqlValue | Sql };
 
 export type Effect =
@@ -44,6 +49,12 @@ export type Effect =
       readonly table: string;
       readonly row: Row;
       readonly ifAbsent: boolean;
+    }
+  | {
+      readonly kind: "insert-each";
+      readonly table: string;
+      readonly each: readonly Json[];
+      readonly row: Row;
     }
   | { readonly kind: "update"; readonly table: string; readonly set: Row; readonly where: Sql };
 
@@ -60,6 +71,17 @@ export const insertIfAbsent = (table: string, row: Row): Effect => ({
   table,
   row,
   ifAbsent: true,
+});
+
+/**
+ * Inserts a row for each item, in one statement. In the row's values `value` is the item as JSON (sql`value ->> 0` its
+ * first element), and `key` its index.
+ */
+export const insertEach = (table: string, each: readonly Json[], row: Row): Effect => ({
+  kind: "insert-each",
+  table,
+  each,
+  row,
 });
 
 /** Changes rows that a guard has shown to exist: an update that finds none changes nothing, silently. */
@@ -96,6 +118,30 @@ export type Plan<Refusal extends string = string> = {
   readonly effects: readonly Effect[];
   readonly answer: Answer;
 };
+
+/**
+ * Refuses whatever else the data say: for what `read` did not find. The facts that say so are checked again with the
+ * claim.
+ */
+export type Refused<Refusal extends string = string> = {
+  readonly facts: readonly Condition[];
+  readonly refusal: Refusal;
+  readonly detail: string;
+};
+
+export const refused = <Refusal extends string>(
+  facts: readonly Condition[],
+  refusal: Refusal,
+  detail: string,
+): Refused<Refusal> => ({ facts, refusal, detail });
+
+/** A refusal as a plan: one guard that never holds, and nothing behind it. */
+export const refusedPlan = ({ facts, refusal, detail }: Refused): Plan => ({
+  facts,
+  guards: [{ holds: "never", refusal, detail }],
+  effects: [],
+  answer: { status: 200, link: "", body: {} },
+});
 
 /** sql`id = ${id}`, the commonest condition. */
 export const byId = (id: string): Sql => sql`id = ${id}`;

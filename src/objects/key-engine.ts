@@ -36,7 +36,7 @@ import {
   WAITERS_PER_KEY_MAX,
   WAITERS_PER_OBJECT_MAX,
 } from "../kernel/limits.ts";
-import { type Plan, refuse } from "../kernel/plan.ts";
+import { type Plan, refusedPlan } from "../kernel/plan.ts";
 import { type Database, withTimeout } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
 import { findRecords, sweepRecords } from "../journal/journal.ts";
@@ -450,12 +450,7 @@ const submissionOf = (
     object: call.object,
     // An answer that cannot be stored could not be replayed: refused before it happens, and that is stored.
     plan: tooLarge
-      ? {
-          ...plan,
-          guards: [refuse("operation-failed", TOO_LARGE)],
-          effects: [],
-          answer: { ...plan.answer, body: {} },
-        }
+      ? refusedPlan({ facts: plan.facts ?? [], refusal: "operation-failed", detail: TOO_LARGE })
       : plan,
     answerBody: tooLarge ? "{}" : answerBody,
     bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),

@@ -12,7 +12,7 @@ import {
   transferGuards,
 } from "../ledger/transfer.ts";
 import { amountMinor } from "../kernel/money.ts";
-import { absent, byId, exists, refuse, require } from "../kernel/plan.ts";
+import { absent, byId, exists, refused, require } from "../kernel/plan.ts";
 import { sql } from "../kernel/sql.ts";
 import { defineOperation } from "./define-operation.ts";
 
@@ -47,25 +47,12 @@ export const createRefund = defineOperation({
   },
   plan: (input, payment, { params, ids, nowMs, key }) => {
     const id = ids.next(refundPrefix(params.id));
-    const answer = {
-      status: 201,
-      link: `/v1/payments/${params.id}/refunds/${id}`,
-      body: {
-        id,
-        payment: params.id,
-        amountMinor: 0,
-        currency: "",
-        description: input.description ?? null,
-        createdAt: new Date(nowMs).toISOString(),
-      },
-    } as const;
     if (payment === undefined) {
-      return {
-        facts: [absent("transfers", byId(params.id))],
-        guards: [refuse("unknown-payment", `There is no payment ${params.id}.`)],
-        effects: [],
-        answer,
-      };
+      return refused(
+        [absent("transfers", byId(params.id))],
+        "unknown-payment",
+        `There is no payment ${params.id}.`,
+      );
     }
     const left = payment.amount - payment.refunded;
     const amount = input.amountMinor ?? left;
@@ -75,12 +62,7 @@ export const createRefund = defineOperation({
         ? [exists("transfers", sql`id = ${params.id} AND refunded = ${payment.refunded}`)]
         : [];
     if (amount === 0) {
-      return {
-        facts,
-        guards: [refuse("refund-exceeds-payment", "Nothing is left to refund.")],
-        effects: [],
-        answer,
-      };
+      return refused(facts, "refund-exceeds-payment", "Nothing is left to refund.");
     }
     const refund = {
       id,
@@ -105,8 +87,16 @@ export const createRefund = defineOperation({
       ],
       effects: [postTransfer(refund)],
       answer: {
-        ...answer,
-        body: { ...answer.body, amountMinor: amount, currency: payment.currency },
+        status: 201,
+        link: `/v1/payments/${payment.id}/refunds/${id}`,
+        body: {
+          id,
+          payment: payment.id,
+          amountMinor: amount,
+          currency: payment.currency,
+          description: refund.description,
+          createdAt: new Date(nowMs).toISOString(),
+        },
       },
     };
   },

@@ -8,7 +8,7 @@ import type { Scope } from "../contract/scopes.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import type { Json } from "../kernel/json.ts";
 import { KEY_LIFETIME_SECONDS, KEY_LIFETIME_SECONDS_MAX } from "../kernel/limits.ts";
-import type { Plan } from "../kernel/plan.ts";
+import { type Plan, type Refused, refusedPlan } from "../kernel/plan.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import type { Reader } from "../journal/reader.ts";
 
@@ -69,7 +69,9 @@ export type Definition<
     input: z.output<Input>,
     facts: NoInfer<Facts>,
     context: PlanContext<z.output<Params>>,
-  ) => Plan<NoInfer<Refusal>> & { readonly answer: { readonly body: z.input<Output> } };
+  ) =>
+    | (Plan<NoInfer<Refusal>> & { readonly answer: { readonly body: z.input<Output> } })
+    | Refused<NoInfer<Refusal>>;
 };
 
 /** A member that is wrong, as a JSON pointer (RFC 6901), and why. */
@@ -141,7 +143,8 @@ export const defineOperation = <
           // Without `read`, the plan asks for no facts, and `Facts` is inferred as undefined.
           const facts = (await read?.(input.data, reader, context)) as Facts;
           rest.ids.rewind();
-          return plan(input.data, facts, context);
+          const planned = plan(input.data, facts, context);
+          return "refusal" in planned ? refusedPlan(planned) : planned;
         },
       });
     },

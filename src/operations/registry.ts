@@ -1,12 +1,15 @@
 /** Everything that this Worker offers. A new endpoint is one file, and one line here. */
 import { getAccount, listAccounts, listEntries } from "./account-queries.ts";
 import { adjustStock } from "./adjust-stock.ts";
+import { cancelOrder } from "./cancel-order.ts";
 import { createAccount } from "./create-account.ts";
+import { createOrder } from "./create-order.ts";
 import { createPayment } from "./create-payment.ts";
 import { createProduct } from "./create-product.ts";
 import { createRefund } from "./create-refund.ts";
 import type { Operation } from "./define-operation.ts";
 import type { Query } from "./define-query.ts";
+import { getOrder, listOrders } from "./order-queries.ts";
 import { getPayment, getRefund, listPayments, listRefunds } from "./payment-queries.ts";
 import { getProduct, listProducts } from "./product-queries.ts";
 
@@ -16,6 +19,8 @@ export const operations: readonly Operation[] = [
   createRefund,
   createProduct,
   adjustStock,
+  createOrder,
+  cancelOrder,
 ];
 
 export const queries: readonly Query[] = [
@@ -28,4 +33,6 @@ export const queries: readonly Query[] = [
   getRefund,
   listProducts,
   getProduct,
+  listOrders,
+  getOrder,
 ];

@@ -1,7 +1,7 @@
 /** Products and their stock. Stock moves only by a stock move, never below zero. */
 import { z } from "zod";
 import { amountMinorOrZero, currency } from "../kernel/money.ts";
-import { type Effect, exists, type Guard, insert, require } from "../kernel/plan.ts";
+import { allOf, type Effect, exists, type Guard, insert, require } from "../kernel/plan.ts";
 import { sql } from "../kernel/sql.ts";
 
 /** A shelf holds no more; well inside the schema's range, so that sums stay exact. */
@@ -79,6 +79,18 @@ export const stockSuffices = (code: string, change: number): Guard<"out-of-stock
     "products",
     sql`sku = ${code} AND quantity + ${change} >= 0`,
   ), "out-of-stock", `There are fewer than ${-change} of ${code} in stock.`);
+
+/** For each of an order's products: is there as much as the order takes? By SKU, as a JSON object. */
+export const stockCovers = (
+  quantities: Readonly<Record<string, number>>,
+): Guard<"out-of-stock"> => {
+  const wanted = JSON.stringify(quantities);
+  return require(allOf(
+    "products",
+    Object.keys(quantities).length,
+    sql`sku IN (SELECT key FROM json_each(${wanted})) AND quantity >= (${wanted} ->> sku)`,
+  ), "out-of-stock", "There is less in stock than the order takes.");
+};
 
 /** The row whose trigger changes the quantity. */
 export const moveStock = (move: {

@@ -4,6 +4,7 @@ import { REQUEST_ID } from "./contract/headers.ts";
 import { PROBLEMS, type Problem } from "./contract/problems.ts";
 import { type Bindings, parseSettings, type Settings } from "./env.ts";
 import type { HttpContext, HttpEnv } from "./http/context.ts";
+import { crossOrigin } from "./http/cross-origin.ts";
 import { healthRoute } from "./http/health.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
@@ -11,6 +12,7 @@ import { openApiRoute } from "./http/openapi.ts";
 import { problemPage } from "./http/problem-pages.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
+import { revokeTokenRoute } from "./http/revoked-tokens.ts";
 import type { Operation } from "./operations/define-operation.ts";
 import type { Query } from "./operations/define-query.ts";
 
@@ -42,11 +44,13 @@ export const createApp = ({ operations, queries }: AppParts): Hono<HttpEnv> => {
     c.set("settings", settingsOf(c.env));
     await next();
   });
+  app.use(crossOrigin);
 
   for (const operation of operations)
     route(operation.method, operation.path, keyedOperation(operation));
   for (const query of queries) route(query.method, query.path, queryRoute(query));
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
+  route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
   route("GET", "/openapi.json", openApiRoute({ operations, queries }));
   route("GET", "/problems/{code}", problemPage(allProblems(operations)));
 

@@ -5,6 +5,8 @@ import { z } from "zod";
 export type Bindings = {
   readonly DB: D1Database;
   readonly KEY_OBJECT: DurableObjectNamespace;
+  /** Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. */
+  readonly REVOCATIONS: DurableObjectNamespace;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
 };
@@ -21,6 +23,45 @@ const secret = z
   )
   .refine((text) => new Set(text).size >= 10, "is too regular to be random");
 
+/** A tenant's name: short, printable, and free of what would need escaping anywhere. */
+export const tenantName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/);
+
+/** Somebody else's issuer: its keys, one pinned algorithm, and the only tenants that it can name. */
+const foreignIssuer = z.strictObject({
+  issuer: z.string().min(1),
+  jwks: z.url({ protocol: /^https?$/ }),
+  algorithm: z.enum(["RS256", "PS256", "ES256", "EdDSA"]),
+  tenants: z.array(tenantName).min(1),
+  audience: z.string().min(1).optional(),
+});
+
+const issuers = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue({ code: "custom", message: "is not JSON" });
+      return z.NEVER;
+    }
+  })
+  .pipe(z.array(foreignIssuer))
+  .refine(
+    (all) => new Set(all.map((one) => one.issuer)).size === all.length,
+    "names an issuer twice",
+  );
+
+/** `*`, or origins apart by commas. */
+const origins = z
+  .string()
+  .transform((text) =>
+    text
+      .split(",")
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== ""),
+  )
+  .pipe(z.array(z.union([z.literal("*"), z.url({ protocol: /^https?$/ })])));
+
 const settingsSchema = z.object({
   KEY_OBJECTS: z.union([z.literal("per-key"), z.coerce.number().int().min(1).max(4096)]).default(1),
   IN_FLIGHT_STATUS: z.coerce
@@ -30,6 +71,10 @@ const settingsSchema = z.object({
   RESTORE_EPOCH: z.coerce.number().int().min(0).default(0),
   TOKEN_ISSUER: z.string().min(1).default("latchkey"),
   TOKEN_SECRET: secret,
+  // While rotating: tokens that the old secret signed are still accepted, none is made with it.
+  TOKEN_SECRET_PREVIOUS: secret.optional(),
+  ISSUERS: issuers.default([]),
+  CORS_ORIGINS: origins.default([]),
   FINGERPRINT_SECRET: secret,
 });
 
@@ -38,7 +83,11 @@ export type Settings = z.output<typeof settingsSchema>;
 /** Throws an Error that names every setting that is wrong, and never its value. */
 export const parseSettings = (env: object): Settings => {
   const parsed = settingsSchema.safeParse(env);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    const { ISSUERS, TOKEN_ISSUER } = parsed.data;
+    if (ISSUERS.every(({ issuer }) => issuer !== TOKEN_ISSUER)) return parsed.data;
+    throw new Error("Configuration: ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs.");
+  }
   const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
   throw new Error(`Configuration: ${faults.join("; ")}.`);
 };

@@ -1,22 +1,25 @@
 /**
- * Bearer tokens (RFC 6750) that are JWTs (RFC 7519), verified by jose with one pinned algorithm. The tenant comes
- * from the token alone: no header, path or body can name another.
+ * Bearer tokens (RFC 6750) that are JWTs (RFC 7519), verified by jose with one algorithm pinned for each issuer. The
+ * tenant comes from the token alone: no header, path or body can name another, and an issuer can name only its own.
  */
-import { errors, jwtVerify } from "jose";
+import { createRemoteJWKSet, decodeJwt, errors, type JWTVerifyOptions, jwtVerify } from "jose";
 import { z } from "zod";
 import { isScope, type Scope } from "../contract/scopes.ts";
-import type { Settings } from "../env.ts";
+import { type Settings, tenantName } from "../env.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
-import { TOKEN_CLOCK_TOLERANCE_SECONDS, VERIFIED_TOKENS_MAX } from "../kernel/limits.ts";
+import {
+  JWKS_TIMEOUT_MS,
+  TOKEN_CLOCK_TOLERANCE_SECONDS,
+  VERIFIED_TOKENS_MAX,
+} from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 
 export type Caller = {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
+  /** What a revocation names. */
+  readonly token: { readonly issuer: string; readonly jti: string };
 };
-
-/** A tenant's name: short, printable, and free of what would need escaping anywhere. */
-const tenantName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/);
 
 const claimsSchema = z.object({
   iss: z.string(),
@@ -30,8 +33,11 @@ const claimsSchema = z.object({
 
 type Claims = z.output<typeof claimsSchema>;
 
-/** Tokens whose signature was found good, for this secret. Times are judged on every request. */
-const verified = new BoundedMap<string, Claims>(VERIFIED_TOKENS_MAX);
+/**
+ * Tokens whose signature was found good, under these very settings. Only the signature is remembered: times are judged
+ * on every request, and so is revocation.
+ */
+const verified = new WeakMap<Settings, BoundedMap<string, Claims>>();
 
 /** Who calls, or a sentence why the token is not accepted. */
 export const authenticate = async (
@@ -41,13 +47,14 @@ export const authenticate = async (
 ): Promise<Result<Caller, string>> => {
   const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? "")?.[1];
   if (token === undefined) return fail("Send Authorization: Bearer followed by a JWT.");
-  const cacheKey = `${settings.TOKEN_SECRET.length}:${settings.TOKEN_SECRET}${settings.TOKEN_ISSUER} ${token}`;
-  let claims = verified.get(cacheKey);
+  const known = verified.get(settings) ?? new BoundedMap(VERIFIED_TOKENS_MAX);
+  verified.set(settings, known);
+  let claims = known.get(token);
   if (claims === undefined) {
     const checked = await verifySignature(token, settings);
     if (!checked.ok) return checked;
     claims = checked.value;
-    verified.set(cacheKey, claims);
+    known.set(token, claims);
   }
   const nowS = nowMs / 1000;
   if (claims.exp <= nowS) return fail("The token has expired.");
@@ -56,10 +63,21 @@ export const authenticate = async (
   }
   const tenant = tenantName.safeParse(claims.tenant ?? claims.sub);
   if (!tenant.success) return fail("The token names no usable tenant.");
+  if (!mayName(claims.iss, tenant.data, settings)) {
+    return fail("The token's issuer may not name this tenant.");
+  }
   return succeed({
     tenant: tenant.data,
     scopes: new Set(claims.scope.split(" ").filter(isScope)),
+    token: { issuer: claims.iss, jti: claims.jti },
   });
+};
+
+/** Our own issuer names any tenant but those that belong to another's. */
+const mayName = (issuer: string, tenant: string, { ISSUERS }: Settings): boolean => {
+  const owner = ISSUERS.find(({ tenants }) => tenants.includes(tenant));
+  const foreign = ISSUERS.find((one) => one.issuer === issuer);
+  return foreign === undefined ? owner === undefined : foreign.tenants.includes(tenant);
 };
 
 const verifySignature = async (
@@ -67,19 +85,74 @@ const verifySignature = async (
   settings: Settings,
 ): Promise<Result<Claims, string>> => {
   try {
-    const { payload } = await jwtVerify(token, new TextEncoder().encode(settings.TOKEN_SECRET), {
+    // Read before it is verified, only to choose the key; what is returned comes from the verification.
+    const { iss } = decodeJwt(token);
+    const foreign = settings.ISSUERS.find((one) => one.issuer === iss);
+    const options: JWTVerifyOptions = {
+      issuer: foreign?.issuer ?? settings.TOKEN_ISSUER,
       // Pinned: what the token says of its own algorithm is not asked.
-      algorithms: ["HS256"],
-      issuer: settings.TOKEN_ISSUER,
+      algorithms: [foreign?.algorithm ?? "HS256"],
       requiredClaims: ["exp", "jti", "sub"],
       // Judged by us on every request, also for a cached signature.
       currentDate: new Date(0),
       clockTolerance: Number.MAX_SAFE_INTEGER,
-    });
+      ...(foreign?.audience === undefined ? {} : { audience: foreign.audience }),
+    };
+    const { payload } =
+      foreign === undefined
+        ? await verifyWithSecrets(token, settings, options)
+        : await verifyWithKeySet(token, foreign.jwks, options);
     const claims = claimsSchema.safeParse(payload);
     return claims.success ? succeed(claims.data) : fail("The token's claims are malformed.");
   } catch (error) {
     if (error instanceof errors.JOSEError) return fail("The token is not valid.");
     throw error;
   }
+};
+
+/** The current secret, and while rotating the previous one. */
+const verifyWithSecrets = async (
+  token: string,
+  { TOKEN_SECRET, TOKEN_SECRET_PREVIOUS }: Settings,
+  options: JWTVerifyOptions,
+) => {
+  try {
+    return await jwtVerify(token, new TextEncoder().encode(TOKEN_SECRET), options);
+  } catch (error) {
+    const other = TOKEN_SECRET_PREVIOUS;
+    if (!(error instanceof errors.JWSSignatureVerificationFailed) || other === undefined)
+      throw error;
+    return jwtVerify(token, new TextEncoder().encode(other), options);
+  }
+};
+
+/** An issuer's keys could not be had: the token is neither good nor bad. */
+export class KeySetUnavailable extends Error {
+  override readonly name = "KeySetUnavailable";
+}
+
+const verifyWithKeySet = async (token: string, url: string, options: JWTVerifyOptions) => {
+  try {
+    return await jwtVerify(token, remoteKeys(url), options);
+  } catch (error) {
+    const judged = error instanceof errors.JOSEError && !isFetchFailure(error);
+    throw judged
+      ? error
+      : new KeySetUnavailable("The issuer's keys could not be fetched.", { cause: error });
+  }
+};
+
+/** jose says so with the plain base class when the answer is no key set, and with a class of its own for a time-out. */
+const isFetchFailure = (error: Error): boolean =>
+  error instanceof errors.JWKSTimeout || error.constructor === errors.JOSEError;
+
+/** Fetched when needed, kept by jose, fetched anew when a token names a key that is not among them. */
+const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();
+
+const remoteKeys = (url: string) => {
+  const known = keySets.get(url);
+  if (known !== undefined) return known;
+  const made = createRemoteJWKSet(new URL(url), { timeoutDuration: JWKS_TIMEOUT_MS });
+  keySets.set(url, made);
+  return made;
 };

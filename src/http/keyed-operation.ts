@@ -18,7 +18,7 @@ import { type KeyCall, type KeyReply, keyPath } from "../objects/key-call.ts";
 import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
-import { admit, forbidden } from "./access.ts";
+import { admit, checkRevocation, forbidden } from "./access.ts";
 import { type HttpContext, originOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
@@ -85,6 +85,9 @@ export const keyedOperation =
     } catch (error) {
       return brokenCall(c, key.value, error);
     }
+    // A token may have been revoked while the request was held.
+    const revoked = await checkRevocation(c, admitted.value);
+    if (revoked !== undefined) return revoked;
     if (CRASH_POINTS) c.executionCtx.waitUntil(crashPoint("answer-sent"));
     return toResponse(c, key.value, reply);
   };

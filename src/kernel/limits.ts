@@ -90,3 +90,12 @@ export const DURATIONS_KEPT = 64;
 export const RETRY_AFTER_DEFAULT_MS = 1_000;
 /** How often the Worker calls an object anew after a broken call; the method is safe to run twice. */
 export const OBJECT_CALLS_MAX = 3;
+
+/** Keys of another issuer that do not come by then: the token is not accepted, the caller may retry. */
+export const JWKS_TIMEOUT_MS = 3_000;
+/** What revocation is judged by may be this old: the contract's ten seconds, with time to refresh within. */
+export const REVOCATIONS_AGE_MS_MAX = 10_000;
+/** From this age on it is refreshed, in the background while it still serves. */
+export const REVOCATIONS_REFRESH_MS = 5_000;
+/** Living revocations kept; a token that must be revoked more often than this is an issuer to switch off. */
+export const REVOCATIONS_MAX = 10_000;

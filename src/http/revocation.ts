@@ -1,0 +1,54 @@
+/**
+ * Whether a token was revoked, by a list that is at most ten seconds old. A list that cannot be refreshed by then
+ * answers nothing: the request gets 503, neither passes nor is refused.
+ */
+import type { Bindings } from "../env.ts";
+import { REVOCATIONS_AGE_MS_MAX, REVOCATIONS_REFRESH_MS } from "../kernel/limits.ts";
+import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-object.ts";
+import type { Caller } from "./authentication.ts";
+
+type Snapshot = { readonly tokens: ReadonlySet<string>; readonly takenAtMs: number };
+
+/** One for each namespace: in production, one for the isolate. */
+const snapshots = new WeakMap<DurableObjectNamespace, Snapshot>();
+
+/** Where a refresh is under way: others need not ask too. */
+const refreshing = new WeakSet<DurableObjectNamespace>();
+
+export const revocations = (env: Bindings): RevocationMethods =>
+  env.REVOCATIONS.getByName(REVOCATIONS_NAME) as unknown as RevocationMethods;
+
+/** @param later keeps a refresh alive after the answer */
+export const isRevoked = async (
+  env: Bindings,
+  { issuer, jti }: Caller["token"],
+  nowMs: number,
+  later: (work: Promise<unknown>) => void,
+): Promise<boolean | "unknown"> => {
+  let snapshot = snapshots.get(env.REVOCATIONS);
+  const ageMs = snapshot === undefined ? Number.POSITIVE_INFINITY : nowMs - snapshot.takenAtMs;
+  if (ageMs >= REVOCATIONS_REFRESH_MS) {
+    // Still young enough to judge by: refreshed in the background, once.
+    if (ageMs >= REVOCATIONS_AGE_MS_MAX) snapshot = await refresh(env, nowMs);
+    else if (!refreshing.has(env.REVOCATIONS)) later(refresh(env, nowMs));
+  }
+  return snapshot === undefined ? "unknown" : snapshot.tokens.has(nameOf(issuer, jti));
+};
+
+/** Undefined if the list could not be had. Its age counts from before it was asked for. */
+const refresh = async (env: Bindings, nowMs: number): Promise<Snapshot | undefined> => {
+  refreshing.add(env.REVOCATIONS);
+  try {
+    const revoked = await revocations(env).list();
+    const tokens = new Set(revoked.map(({ issuer, jti }) => nameOf(issuer, jti)));
+    const snapshot = { tokens, takenAtMs: nowMs };
+    snapshots.set(env.REVOCATIONS, snapshot);
+    return snapshot;
+  } catch {
+    return undefined;
+  } finally {
+    refreshing.delete(env.REVOCATIONS);
+  }
+};
+
+const nameOf = (issuer: string, jti: string): string => `${issuer.length}:${issuer}${jti}`;

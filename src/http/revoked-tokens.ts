@@ -1,0 +1,47 @@
+/**
+ * PUT /v1/ops/revoked-tokens/{jti}: revokes a token everywhere within ten seconds. Repeating it changes nothing, so it
+ * needs no key.
+ */
+import { z } from "zod";
+import { parseJson } from "../kernel/json.ts";
+import { admit } from "./access.ts";
+import type { HttpContext } from "./context.ts";
+import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
+import { problemResponse } from "./problem-response.ts";
+import { revocations } from "./revocation.ts";
+
+export const revocationInput = z.strictObject({
+  issuer: z.string().min(1).max(255),
+  expiresAt: z.iso.datetime().meta({ description: "When the token expires by itself" }),
+});
+
+const jtiSchema = z.string().min(1).max(255);
+
+export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
+  const admitted = await admit(c, ["ops:act"]);
+  if (!admitted.ok) return admitted.failure;
+  const media = checkMediaType(c.req.raw.headers);
+  if (!media.ok) return problemResponse(c, media.failure.code, media.failure);
+  const bytes = await readBytes(c.req.raw);
+  if (!bytes.ok) return problemResponse(c, bytes.failure.code, bytes.failure);
+  const text = decodeText(bytes.value);
+  if (!text.ok) return problemResponse(c, text.failure.code, text.failure);
+  const body = parseJson(text.value);
+  if (!body.ok) return problemResponse(c, "request-invalid", { detail: body.failure });
+  const input = revocationInput.safeParse(body.value);
+  const jti = jtiSchema.safeParse(c.req.param("jti"));
+  if (!input.success || !jti.success) {
+    return problemResponse(c, "request-invalid", { detail: "Send issuer and expiresAt." });
+  }
+  const kept = await revocations(c.env).revoke({
+    issuer: input.data.issuer,
+    jti: jti.data,
+    expiresAtS: Math.ceil(Date.parse(input.data.expiresAt) / 1000),
+  });
+  if (!kept) {
+    return problemResponse(c, "temporarily-unavailable", {
+      detail: "The list of revocations is full.",
+    });
+  }
+  return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
+};

@@ -1,0 +1,64 @@
+/**
+ * The object that keeps revoked tokens. There is one, apart from D1: a token can be revoked, and is known to be, also
+ * while the database is away and replays go on.
+ */
+import { DurableObject } from "cloudflare:workers";
+import type { Bindings } from "../env.ts";
+import { systemClock, wholeSeconds } from "../kernel/clock.ts";
+import { REVOCATIONS_MAX } from "../kernel/limits.ts";
+
+/** `jti` is unique only within its issuer (RFC 7519 section 4.1.7). */
+export type RevokedToken = {
+  readonly issuer: string;
+  readonly jti: string;
+  /** When the token expires by itself, seconds since the epoch: from then on nothing need be kept. */
+  readonly expiresAtS: number;
+};
+
+export type RevocationMethods = {
+  /** Safe to repeat. False: the list is full. */
+  readonly revoke: (token: RevokedToken) => Promise<boolean>;
+  readonly list: () => Promise<readonly RevokedToken[]>;
+};
+
+/** The only instance's name. */
+export const REVOCATIONS_NAME = "all";
+
+export class RevocationObject extends DurableObject<Bindings> implements RevocationMethods {
+  readonly #sql: SqlStorage;
+
+  constructor(ctx: DurableObjectState, env: Bindings) {
+    super(ctx, env);
+    this.#sql = ctx.storage.sql;
+    this.#sql.exec(
+      "CREATE TABLE IF NOT EXISTS revoked (issuer TEXT NOT NULL, jti TEXT NOT NULL, expires_at_s INTEGER NOT NULL, PRIMARY KEY (issuer, jti)) WITHOUT ROWID",
+    );
+  }
+
+  revoke({ issuer, jti, expiresAtS }: RevokedToken): Promise<boolean> {
+    this.#sql.exec("DELETE FROM revoked WHERE expires_at_s <= ?", wholeSeconds(systemClock()));
+    const { count } = this.#sql
+      .exec<{ count: number }>("SELECT COUNT(*) AS count FROM revoked")
+      .one();
+    if (count >= REVOCATIONS_MAX) return Promise.resolve(false);
+    this.#sql.exec(
+      "INSERT INTO revoked (issuer, jti, expires_at_s) VALUES (?, ?, ?) ON CONFLICT (issuer, jti) DO UPDATE SET expires_at_s = MAX(expires_at_s, excluded.expires_at_s)",
+      issuer,
+      jti,
+      expiresAtS,
+    );
+    return Promise.resolve(true);
+  }
+
+  list(): Promise<RevokedToken[]> {
+    const rows = this.#sql
+      .exec<{ issuer: string; jti: string; expires_at_s: number }>(
+        "SELECT issuer, jti, expires_at_s FROM revoked WHERE expires_at_s > ?",
+        wholeSeconds(systemClock()),
+      )
+      .toArray();
+    return Promise.resolve(
+      rows.map(({ issuer, jti, expires_at_s: expiresAtS }) => ({ issuer, jti, expiresAtS })),
+    );
+  }
+}

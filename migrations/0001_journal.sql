@@ -24,6 +24,8 @@ CREATE TABLE journal (
   deliveries          INTEGER NOT NULL DEFAULT 1,
   -- Which send of the request this was: above 1, an earlier one got no answer.
   attempt             INTEGER NOT NULL DEFAULT 1,
+  -- final: replayed. erased: its answer was erased on request. expired: a tombstone. in-flight, uncertain: effects
+  -- outside this database.
   state               TEXT    NOT NULL,
   -- NULL if every guard held and the effects were applied; else the code of the refusal.
   refusal             TEXT,
@@ -38,7 +40,7 @@ CREATE TABLE journal (
   expires_at_s        INTEGER NOT NULL,
   forget_at_s         INTEGER NOT NULL,
   PRIMARY KEY (tenant, key),
-  CONSTRAINT journal_state CHECK (state IN ('in-flight', 'final', 'uncertain', 'expired')),
+  CONSTRAINT journal_state CHECK (state IN ('in-flight', 'final', 'uncertain', 'erased', 'expired')),
   CONSTRAINT journal_outcome_kept CHECK (state <> 'final' OR (body IS NOT NULL AND headers IS NOT NULL)),
   CONSTRAINT journal_lifetime CHECK (forget_at_s >= expires_at_s)
 ) STRICT, WITHOUT ROWID;

@@ -6,6 +6,8 @@ import { type Bindings, parseSettings, type Settings } from "./env.ts";
 import type { HttpContext, HttpEnv } from "./http/context.ts";
 import { crossOrigin } from "./http/cross-origin.ts";
 import { healthRoute } from "./http/health.ts";
+import { keyErasureRoute } from "./http/key-erasure.ts";
+import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
 import { openApiRoute } from "./http/openapi.ts";
@@ -50,6 +52,8 @@ export const createApp = ({ operations, queries }: AppParts): Hono<HttpEnv> => {
     route(operation.method, operation.path, keyedOperation(operation));
   for (const query of queries) route(query.method, query.path, queryRoute(query));
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
+  route("GET", "/v1/idempotency-keys", keyListRoute);
+  route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
   route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
   route("GET", "/openapi.json", openApiRoute({ operations, queries }));
   route("GET", "/problems/{code}", problemPage(allProblems(operations)));

@@ -21,10 +21,10 @@ export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
     status.afterMs === undefined
       ? {}
       : { "Retry-After": String(retryAfterSeconds(status.afterMs)) };
-  return c.json(toView(key.value, status), 200, { "Cache-Control": "no-store", ...retryAfter });
+  return c.json(toKeyView(key.value, status), 200, { "Cache-Control": "no-store", ...retryAfter });
 };
 
-const toView = (key: string, status: KeyStatus) => ({
+export const toKeyView = (key: string, status: KeyStatus) => ({
   key,
   state: status.state,
   operation: status.operation ?? null,

@@ -21,7 +21,14 @@ export type KeyRecord =
   | (Claimed & { readonly state: "final"; readonly response: StoredResponse })
   | (Claimed & { readonly state: "in-flight" })
   | (Claimed & { readonly state: "uncertain" })
+  | (Claimed & { readonly state: "erased" })
   | (Claimed & { readonly state: "expired" });
+
+/** Nothing more can happen to it but expiry: what may be copied, and told for certain. */
+export type SettledRecord = Extract<KeyRecord, { state: "final" | "erased" | "expired" }>;
+
+export const isSettled = (record: KeyRecord): record is SettledRecord =>
+  record.state === "final" || record.state === "erased" || record.state === "expired";
 
 /**
  * What is known: nothing at all (`free`), a run that this object leads right now (`running`), or a record.
@@ -51,6 +58,7 @@ export type Decision =
   | { readonly do: "in-flight" }
   | { readonly do: "mismatch"; readonly members: MemberHashes }
   | { readonly do: "expired"; readonly link: string | null }
+  | { readonly do: "erased"; readonly link: string | null }
   | { readonly do: "uncertain" }
   | { readonly do: "recover"; readonly record: KeyRecord }
   | { readonly do: "unreadable" };
@@ -73,6 +81,8 @@ export const decide = (known: KeyKnowledge, asking: Asking, nowMs: number): Deci
       return { do: "uncertain" };
     case "expired":
       return { do: "expired", link: record.link };
+    case "erased":
+      return { do: isExpired(record, nowMs) ? "expired" : "erased", link: record.link };
     case "final":
       return isExpired(record, nowMs)
         ? { do: "expired", link: record.link }

@@ -1,5 +1,6 @@
 /** Reads and sweeps of the journal. Claims are made by the group commit alone. */
-import { joinSql, sql, trusted } from "../kernel/sql.ts";
+import { z } from "zod";
+import { type Sql, sql } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
@@ -18,6 +19,21 @@ export const findRecords = async (
   return new Map(entries.map((entry) => [entry.key, entry]));
 };
 
+/** What expires and is forgotten, by the rows' own times: one rule for the alarms and for the slow pass. */
+const sweepStatements = (db: Database, rows: Sql, nowS: number): D1PreparedStatement[] => [
+  statement(
+    db,
+    sql`DELETE FROM journal WHERE ${rows} AND state IN ('final', 'erased', 'expired') AND forget_at_s <= ${nowS}`,
+  ),
+  statement(
+    db,
+    sql`UPDATE journal SET state = 'expired', headers = NULL, body = NULL, members = NULL WHERE ${rows} AND state IN ('final', 'erased') AND expires_at_s <= ${nowS}`,
+  ),
+];
+
+const these = (tenant: string, keys: readonly string[]): Sql =>
+  sql`tenant = ${tenant} AND key IN (SELECT value FROM json_each(${JSON.stringify(keys)}))`;
+
 /**
  * Erases the answers of expired keys and forgets the tombstones that are due. Only what is due by the row's
  * own times is touched, whatever the caller believes, so that running it twice, late or for the wrong keys
@@ -29,16 +45,79 @@ export const sweepRecords = async (
   keys: readonly string[],
   nowS: number,
 ): Promise<void> => {
-  const mine = sql`tenant = ${tenant} AND key IN (SELECT value FROM json_each(${JSON.stringify(keys)}))`;
-  const settled = trusted("state IN ('final', 'expired')");
-  await db.batch([
-    statement(
-      db,
-      sql`DELETE FROM journal WHERE ${joinSql([mine, settled, sql`forget_at_s <= ${nowS}`], " AND ")}`,
-    ),
-    statement(
-      db,
-      sql`UPDATE journal SET state = 'expired', headers = NULL, body = NULL, members = NULL WHERE ${mine} AND state = 'final' AND expires_at_s <= ${nowS}`,
-    ),
-  ]);
+  await db.batch(sweepStatements(db, these(tenant, keys), nowS));
 };
+
+/** A place in the journal's primary key. */
+export type JournalPlace = { readonly tenant: string; readonly key: string };
+
+/**
+ * The slow pass: sweeps the next rows after a place, whosever they are. It catches what lost its object, and its copy
+ * with it. Returns where it stopped; undefined at the end of the journal.
+ */
+export const sweepAfter = async (
+  db: Database,
+  { tenant, key }: JournalPlace,
+  limit: number,
+  nowS: number,
+): Promise<JournalPlace | undefined> => {
+  const { results } = await statement(
+    db,
+    sql`SELECT tenant, key FROM journal WHERE (tenant, key) > (${tenant}, ${key}) ORDER BY tenant, key LIMIT 1 OFFSET ${limit - 1}`,
+  ).all<JournalPlace>();
+  const [last] = results;
+  const until =
+    last === undefined ? sql`true` : sql`(tenant, key) <= (${last.tenant}, ${last.key})`;
+  await db.batch(sweepStatements(db, sql`(tenant, key) > (${tenant}, ${key}) AND ${until}`, nowS));
+  return last;
+};
+
+/** Erases the stored answer of a key, and says what is left. Undefined if there is no such key. Safe to repeat. */
+export const eraseRecord = async (
+  db: Database,
+  tenant: string,
+  key: string,
+): Promise<JournalEntry | undefined> => {
+  await statement(
+    db,
+    sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${these(tenant, [key])} AND state = 'final'`,
+  ).run();
+  return (await findRecords(db, tenant, [key])).get(key);
+};
+
+/** States that a list can be asked for, and the stored ones behind them. */
+export const LISTED_STATES = ["in-flight", "completed", "expired", "uncertain"] as const;
+export type ListedState = (typeof LISTED_STATES)[number];
+
+/**
+ * A keyset page of a tenant's keys in one state, by key. Rare states lie far apart, and there is no index to find them
+ * by: at most `scan` rows are looked at, so a page may be short and yet have a next one.
+ */
+export const listRecords = async (
+  db: Database,
+  tenant: string,
+  state: ListedState,
+  { after, limit, scan, nowS }: { after: string; limit: number; scan: number; nowS: number },
+): Promise<{ readonly entries: JournalEntry[]; readonly next: string | null }> => {
+  const inState = {
+    "in-flight": sql`state = 'in-flight'`,
+    uncertain: sql`state = 'uncertain'`,
+    completed: sql`state IN ('final', 'erased') AND expires_at_s > ${nowS}`,
+    expired: sql`(state = 'expired' OR (state IN ('final', 'erased') AND expires_at_s <= ${nowS}))`,
+  }[state];
+  const scanned = sql`SELECT * FROM journal WHERE tenant = ${tenant} AND key > ${after} ORDER BY key LIMIT ${scan}`;
+  const [found, end] = await db.batch<Record<string, unknown>>([
+    statement(
+      db,
+      sql`SELECT ${RECORD_COLUMNS} FROM (${scanned}) WHERE ${inState} ORDER BY key LIMIT ${limit + 1}`,
+    ),
+    statement(db, sql`SELECT COUNT(*) AS count, MAX(key) AS last FROM (${scanned})`),
+  ]);
+  const all = (found?.results ?? []).map(parseRecordRow);
+  const entries = all.slice(0, limit);
+  const { count, last } = scanEnd.parse(end?.results[0]);
+  if (all.length > limit) return { entries, next: entries.at(-1)?.key ?? null };
+  return { entries, next: count === scan ? last : null };
+};
+
+const scanEnd = z.object({ count: z.number(), last: z.string().nullable() });

@@ -16,12 +16,13 @@ const recordRow = z.object({
   members: textMap.nullable(),
   nonce: z.string(),
   attempt: z.number(),
-  state: z.enum(["in-flight", "final", "uncertain", "expired"]),
+  state: z.enum(["in-flight", "final", "uncertain", "erased", "expired"]),
   refusal: z.string().nullable(),
   status: z.number(),
   headers: textMap.nullable(),
   body: z.string().nullable(),
   link: z.string().nullable(),
+  object: z.string(),
   created_at_ms: z.number(),
   expires_at_s: z.number(),
   forget_at_s: z.number(),
@@ -34,6 +35,8 @@ export type JournalEntry = {
   readonly attempt: number;
   readonly refusal: string | null;
   readonly status: number;
+  /** The object that holds a copy of the outcome. */
+  readonly object: string;
   readonly createdAtMs: number;
   readonly forgetAtS: number;
   readonly record: KeyRecord;
@@ -64,6 +67,7 @@ export const parseClaimRow = (
     attempt,
     refusal,
     status,
+    object: submission.object,
     createdAtMs: submission.createdAtMs,
     forgetAtS: submission.forgetAtS,
     record: {
@@ -100,6 +104,7 @@ export const parseRecordRow = (row: unknown): JournalEntry => {
     attempt: r.attempt,
     refusal: r.refusal,
     status: r.status,
+    object: r.object,
     createdAtMs: r.created_at_ms,
     forgetAtS: r.forget_at_s,
     record,

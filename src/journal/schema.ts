@@ -3,7 +3,7 @@ import { type Database, withTimeout } from "./database.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 
 /** The newest file of `migrations/`; a test compares. */
-export const NEWEST_MIGRATION = "0004_orders.sql";
+export const NEWEST_MIGRATION = "0005_housekeeping.sql";
 
 /** The migration that is not applied yet, undefined if all are. Throws if the database does not answer. */
 export const missingMigration = async (db: Database): Promise<string | undefined> => {

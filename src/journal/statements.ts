@@ -34,7 +34,7 @@ const CLAIM_COLUMNS = trusted("refusal, status, headers, body, link");
 
 /** The columns that a read of the journal selects. */
 export const RECORD_COLUMNS = trusted(
-  "key, operation, fingerprint_version, fingerprint, members, nonce, attempt, state, refusal, status, headers, body, link, created_at_ms, expires_at_s, forget_at_s",
+  "key, operation, fingerprint_version, fingerprint, members, nonce, attempt, state, refusal, status, headers, body, link, object, created_at_ms, expires_at_s, forget_at_s",
 );
 
 /** The statements of one send: claim first, then effects, then computed values. */

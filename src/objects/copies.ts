@@ -4,7 +4,7 @@
  * transaction, because an unflushed write would hold back the next reply and the next batch (the output gate).
  */
 import { z } from "zod";
-import type { KeyRecord } from "../idempotency/key-record.ts";
+import type { SettledRecord } from "../idempotency/key-record.ts";
 import { responseBytes } from "../idempotency/stored-response.ts";
 import {
   COPY_FAILURES_MAX,
@@ -22,7 +22,7 @@ export type CopyStorage = Pick<
 export type Copy = {
   readonly tenant: string;
   /** Only what is settled is copied: nothing else stays true without being asked again. */
-  readonly record: Extract<KeyRecord, { state: "final" | "expired" }>;
+  readonly record: SettledRecord;
   /** Whole second at which the key is forgotten for good. */
   readonly forgetAtS: number;
 };
@@ -49,7 +49,7 @@ const copySchema: z.ZodType<Copy> = z.object({
         body: z.string(),
       }),
     }),
-    z.object({ ...claimed, state: z.literal("expired") }),
+    z.object({ ...claimed, state: z.enum(["erased", "expired"]) }),
   ]),
 });
 
@@ -103,9 +103,9 @@ export class Copies {
   /** Writes what is unwritten, and sets the alarm that will sweep it, in one transaction. */
   async flush(nowMs: number): Promise<void> {
     if (this.#unwritten.size === 0) return;
-    const batch = [...this.#unwritten];
     try {
       this.#alarmAtMs ??= await this.#storage.getAlarm();
+      const batch = [...this.#unwritten];
       const dueAtMs = Math.min(...batch.map(([, copy]) => dueAtS(copy))) * 1000;
       const alarmAtMs = Math.max(dueAtMs, nowMs + SWEEP_INTERVAL_MS);
       // No await from here on: the rows and the alarm reach the disk together.

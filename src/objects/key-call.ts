@@ -2,6 +2,7 @@
 import type { ProblemCode } from "../contract/problems.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Fingerprinted } from "../idempotency/fingerprint.ts";
+import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { StoredResponse } from "../idempotency/stored-response.ts";
 
 /** One keyed request, authenticated, read and parsed; its schema is not judged yet. */
@@ -51,6 +52,17 @@ export type KeyStatus = {
   /** When it is worth asking again, milliseconds. */
   readonly afterMs?: number;
 };
+
+/** What came of erasing a key's stored answer. */
+export type Erasure =
+  | {
+      readonly kind: "erased";
+      /** The object that made the claim, and may hold a copy too. */
+      readonly object: string;
+      readonly record: SettledRecord;
+      readonly forgetAtS: number;
+    }
+  | { readonly kind: "unknown-key" | "in-flight" | "unavailable" };
 
 /** Where a key's state can be looked up. */
 export const keyPath = (key: string): string => `/v1/idempotency-keys/${encodeURIComponent(key)}`;

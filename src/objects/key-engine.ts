@@ -8,8 +8,9 @@ import {
   type Asking,
   decide,
   type Decision,
-  isExpired,
   type KeyKnowledge,
+  isSettled,
+  type SettledRecord,
 } from "../idempotency/key-record.ts";
 import {
   differingMembers,
@@ -39,14 +40,15 @@ import {
 import { type Plan, refusedPlan } from "../kernel/plan.ts";
 import { type Database, withTimeout } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
-import { findRecords, sweepRecords } from "../journal/journal.ts";
+import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import type { Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
-import { type KeyCall, keyPath, type KeyReply, type KeyStatus } from "./key-call.ts";
+import { type Erasure, type KeyCall, keyPath, type KeyReply, type KeyStatus } from "./key-call.ts";
+import { statusOf } from "./key-status.ts";
 
 export type KeyEngineSetup = {
   readonly db: Database;
@@ -145,6 +147,10 @@ export class KeyEngine {
       }
       case "expired":
         return problem("idempotency-key-expired", {
+          members: decision.link === null ? {} : { link: decision.link },
+        });
+      case "erased":
+        return problem("outcome-erased", {
           members: decision.link === null ? {} : { link: decision.link },
         });
       case "uncertain":
@@ -288,7 +294,7 @@ export class KeyEngine {
   /** Answers from a journal row, and keeps a copy of it. */
   #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
     const { record } = entry;
-    if (record.state === "final" || record.state === "expired") {
+    if (isSettled(record)) {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
@@ -331,6 +337,41 @@ export class KeyEngine {
     const entry = await this.#findInJournal(tenant, key);
     if (entry === "unavailable") return "unavailable";
     return entry === undefined ? this.#absent(key) : statusOf(entry, this.#setup.clock());
+  }
+
+  /**
+   * Erases the stored answer of a key: the record first, then this object's copy. If we die between the two, the caller
+   * hears no answer, and repeats.
+   */
+  async erase(tenant: string, key: string): Promise<Erasure> {
+    if (this.#flights.has(key)) return { kind: "in-flight" };
+    try {
+      const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
+      if (entry === undefined) return { kind: "unknown-key" };
+      if (!isSettled(entry.record)) return { kind: "in-flight" };
+      await this.eraseCopy(tenant, key, entry.record, entry.forgetAtS);
+      return {
+        kind: "erased",
+        object: entry.object,
+        record: entry.record,
+        forgetAtS: entry.forgetAtS,
+      };
+    } catch {
+      return { kind: "unavailable" };
+    }
+  }
+
+  /** Also called where another object holds a copy: keys may be spread anew between the claim and the erasure. */
+  async eraseCopy(
+    tenant: string,
+    key: string,
+    record: SettledRecord,
+    forgetAtS: number,
+  ): Promise<void> {
+    this.#copies.keep(key, { tenant, record, forgetAtS });
+    await this.#flush();
+    // A copy that could not be written leaves the old one behind: the erasure is not done.
+    if (this.#copies.lag > 0) throw new Error("The copy could not be erased.");
   }
 
   /**
@@ -464,20 +505,3 @@ const submissionOf = (
 };
 
 const TOO_LARGE = `The answer would be larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored. Nothing was changed.`;
-
-const statusOf = (entry: JournalEntry, nowMs: number): KeyStatus => {
-  const { record } = entry;
-  const expired =
-    record.state === "expired" || (record.state === "final" && isExpired(record, nowMs));
-  return {
-    state: expired ? "expired" : record.state === "final" ? "completed" : record.state,
-    operation: entry.operation,
-    attempts: entry.attempt,
-    ...(record.state === "final" || expired
-      ? { outcome: { status: entry.status, refusal: entry.refusal } }
-      : {}),
-    link: record.link,
-    createdAtMs: entry.createdAtMs,
-    expiresAtS: record.expiresAtS,
-  };
-};

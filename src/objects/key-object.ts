@@ -4,12 +4,20 @@ import { type Bindings, parseSettings } from "../env.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
 import type { Operation } from "../operations/define-operation.ts";
-import type { KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
+import type { SettledRecord } from "../idempotency/key-record.ts";
+import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { KeyEngine } from "./key-engine.ts";
 
 /** The RPC surface, as the Worker sees it. */
 export type KeyObjectMethods = {
   readonly submit: (call: KeyCall) => Promise<KeyReply>;
+  readonly erase: (tenant: string, key: string) => Promise<Erasure>;
+  readonly eraseCopy: (
+    tenant: string,
+    key: string,
+    record: SettledRecord,
+    forgetAtS: number,
+  ) => Promise<void>;
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
 };
 
@@ -45,6 +53,19 @@ export const keyObjectFor = (
 
     submit(call: KeyCall): Promise<KeyReply> {
       return this.#engine.submit(call);
+    }
+
+    erase(tenant: string, key: string): Promise<Erasure> {
+      return this.#engine.erase(tenant, key);
+    }
+
+    eraseCopy(
+      tenant: string,
+      key: string,
+      record: SettledRecord,
+      forgetAtS: number,
+    ): Promise<void> {
+      return this.#engine.eraseCopy(tenant, key, record, forgetAtS);
     }
 
     lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {

@@ -1,0 +1,38 @@
+/**
+ * DELETE /v1/idempotency-keys/{key}/body: erases the stored answer. The key stays used: it answers 410 and never runs
+ * again. Repeating it changes nothing, so it needs no key of its own.
+ */
+import { parseIdempotencyKey } from "../idempotency/key.ts";
+import { objectFor } from "../objects/routing.ts";
+import { admit } from "./access.ts";
+import type { HttpContext } from "./context.ts";
+import { callObject } from "./object-call.ts";
+import { problemResponse } from "./problem-response.ts";
+
+export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
+  const admitted = await admit(c, ["payments:write"]);
+  if (!admitted.ok) return admitted.failure;
+  const key = parseIdempotencyKey(c.req.param("key"));
+  if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
+  const { tenant } = admitted.value;
+  const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
+  const erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value));
+  switch (erasure.kind) {
+    case "unknown-key":
+      return problemResponse(c, "not-found");
+    case "in-flight":
+      return problemResponse(c, "request-in-flight");
+    case "unavailable":
+      return problemResponse(c, "temporarily-unavailable");
+    case "erased": {
+      const { record, forgetAtS } = erasure;
+      // Keys may have been spread over objects anew since the claim.
+      if (erasure.object !== object) {
+        await callObject(c.env, erasure.object, (stub) =>
+          stub.eraseCopy(tenant, key.value, record, forgetAtS),
+        );
+      }
+      return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
+    }
+  }
+};

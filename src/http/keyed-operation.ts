@@ -8,6 +8,7 @@ import {
   IDEMPOTENT_REPLAYED,
   httpDate,
 } from "../contract/headers.ts";
+import { retryAfterSeconds } from "../contract/problems.ts";
 import { type Fingerprinted, fingerprint } from "../idempotency/fingerprint.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
@@ -23,7 +24,7 @@ import { type HttpContext, originOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
 import { callObject, isOverloaded } from "./object-call.ts";
-import { waitMsOf } from "./prefer.ts";
+import { prefersAsync, waitMsOf } from "./prefer.ts";
 import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
 
 /** How the object is asked; benchmarks ask something else. */
@@ -68,6 +69,7 @@ export const keyedOperation =
     const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
     const print = fingerprint(request);
     if (print === undefined) throw new Error("The current fingerprint version is not computable.");
+    const prefer = c.req.header("Prefer");
     let reply: KeyReply;
     try {
       reply = await callObject(c.env, object, (stub) =>
@@ -79,7 +81,8 @@ export const keyedOperation =
           fingerprint: print,
           requestId: c.get("requestId"),
           origin: originOf(c),
-          waitMs: waitMsOf(c.req.header("Prefer")),
+          waitMs: waitMsOf(prefer),
+          detached: prefersAsync(prefer),
         }),
       );
     } catch (error) {
@@ -115,6 +118,15 @@ const toResponse = (c: HttpContext, key: string, reply: KeyReply): Response => {
   if (reply.kind === "problem") {
     const { kind: _, code, ...details } = reply;
     return problemResponse(c, code, { ...details, instance: keyPath(key) });
+  }
+  if (reply.kind === "accepted") {
+    const location = keyPath(key);
+    return c.json({ key, state: "in-flight", link: location }, 202, {
+      Location: location,
+      "Preference-Applied": "respond-async",
+      "Retry-After": String(retryAfterSeconds(reply.afterMs)),
+      "Cache-Control": "no-store",
+    });
   }
   const { status, headers, body } = reply.response;
   return new Response(body, {

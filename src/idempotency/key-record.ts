@@ -31,13 +31,21 @@ export const isSettled = (record: KeyRecord): record is SettledRecord =>
   record.state === "final" || record.state === "erased" || record.state === "expired";
 
 /**
- * What is known: nothing at all (`free`), a run that this object leads right now (`running`), or a record.
+ * What is known: nothing at all (`free`), a run that this object leads right now (`running`), a request that waits for its
+ * turn (`accepted`), or a record.
  * A record `in-flight` without a run is what a crash left behind.
  */
 export type KeyKnowledge =
   | { readonly kind: "free" }
   | {
       readonly kind: "running";
+      readonly fingerprint: string;
+      readonly fingerprintVersion: number;
+      readonly members: MemberHashes;
+    }
+  /** Accepted with 202, and not running at the moment. */
+  | {
+      readonly kind: "accepted";
       readonly fingerprint: string;
       readonly fingerprintVersion: number;
       readonly members: MemberHashes;
@@ -65,12 +73,13 @@ export type Decision =
 
 export const decide = (known: KeyKnowledge, asking: Asking, nowMs: number): Decision => {
   if (known.kind === "free") return { do: "start" };
-  const claimed = known.kind === "running" ? known : known.record;
+  const claimed = known.kind === "record" ? known.record : known;
   const asked = asking.fingerprintIn(claimed.fingerprintVersion);
   if (asked === undefined) return { do: "unreadable" };
   if (asked !== claimed.fingerprint) {
     return { do: "mismatch", members: claimed.members };
   }
+  if (known.kind === "accepted") return { do: "start" };
   if (known.kind === "running") return asking.waits ? { do: "wait" } : { do: "in-flight" };
 
   const { record } = known;

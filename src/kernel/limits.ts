@@ -104,3 +104,12 @@ export const LIST_SCAN_ROWS = 1_000;
 /** Rows of one step of the slow pass, and steps of one scheduled run: half of the queries an invocation has. */
 export const SLOW_PASS_ROWS = 1_000;
 export const SLOW_PASS_STEPS = 100;
+/** When the alarm runs an accepted request that has no outcome yet: after the budget of the run that accepted it. */
+export const INTENT_GRACE_MS = COMMIT_BUDGET_MS + 1_000;
+/** Pause before the next try of an accepted request; doubled each time, up to the maximum. */
+export const INTENT_PAUSE_MS = 1_000;
+export const INTENT_PAUSE_MS_MAX = 60_000;
+/** Accepted requests that one object holds at a time; beyond it new ones get 503. */
+export const INTENTS_PER_OBJECT_MAX = 1_000;
+/** Accepted requests that one alarm runs: one group, within the alarm's time. */
+export const INTENTS_PER_ALARM_MAX = 64;

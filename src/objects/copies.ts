@@ -13,11 +13,10 @@ import {
   SWEEP_INTERVAL_MS,
 } from "../kernel/limits.ts";
 
+import type { Alarm } from "./alarm.ts";
+
 /** The part of an object's storage that copies need. */
-export type CopyStorage = Pick<
-  DurableObjectStorage,
-  "sql" | "transactionSync" | "getAlarm" | "setAlarm" | "deleteAll"
->;
+export type CopyStorage = Pick<DurableObjectStorage, "sql" | "transactionSync">;
 
 export type Copy = {
   readonly tenant: string;
@@ -70,11 +69,11 @@ export class Copies {
   readonly #unwritten = new Map<string, Copy>();
   #failures = 0;
   #hasTable: boolean | undefined;
-  /** When the alarm is set for; undefined until it was read. */
-  #alarmAtMs: number | null | undefined;
+  readonly #alarm: Alarm;
 
-  constructor(storage: CopyStorage, epoch: number) {
+  constructor(storage: CopyStorage, alarm: Alarm, epoch: number) {
     this.#storage = storage;
+    this.#alarm = alarm;
     this.#epoch = epoch;
   }
 
@@ -104,7 +103,7 @@ export class Copies {
   async flush(nowMs: number): Promise<void> {
     if (this.#unwritten.size === 0) return;
     try {
-      this.#alarmAtMs ??= await this.#storage.getAlarm();
+      await this.#alarm.load();
       const batch = [...this.#unwritten];
       const dueAtMs = Math.min(...batch.map(([, copy]) => dueAtS(copy))) * 1000;
       const alarmAtMs = Math.max(dueAtMs, nowMs + SWEEP_INTERVAL_MS);
@@ -113,17 +112,14 @@ export class Copies {
         this.#createTable();
         for (const [key, copy] of batch) this.#write(key, copy);
       });
-      if (this.#alarmAtMs === null || alarmAtMs < this.#alarmAtMs) {
-        this.#alarmAtMs = alarmAtMs;
-        await this.#storage.setAlarm(alarmAtMs);
-      }
+      await this.#alarm.noLaterThan(alarmAtMs);
       this.#failures = 0;
       for (const [key, copy] of batch) {
         if (this.#unwritten.get(key) === copy) this.#unwritten.delete(key);
       }
     } catch {
       // Whether the alarm was set is not known: the next flush asks.
-      this.#alarmAtMs = undefined;
+      this.#alarm.forget();
       this.#failures += 1;
       if (this.#failures >= COPY_FAILURES_MAX) this.#unwritten.clear();
     }
@@ -156,26 +152,18 @@ export class Copies {
     });
   }
 
-  /**
-   * Sets the alarm to the earliest row that is due, no sooner than `notBeforeMs`; an object without rows gives
-   * back its storage.
-   */
-  async rearm(notBeforeMs: number): Promise<void> {
-    const earliest = this.#tableExists()
-      ? this.#storage.sql
-          .exec<{ due: number | null }>("SELECT MIN(due_at_s) AS due FROM copies")
-          .one().due
-      : null;
-    if (earliest !== null) {
-      this.#alarmAtMs = Math.max(earliest * 1000, notBeforeMs);
-      await this.#storage.setAlarm(this.#alarmAtMs);
-    } else {
-      // Copies that are not written yet get theirs with the flush.
-      this.#alarmAtMs = null;
-      if (this.#unwritten.size > 0) return;
-      this.#hasTable = false;
-      await this.#storage.deleteAll();
-    }
+  /** When the earliest row is due, milliseconds since the epoch; undefined if there is none. */
+  nextDueAtMs(): number | undefined {
+    if (!this.#tableExists()) return undefined;
+    const { due } = this.#storage.sql
+      .exec<{ due: number | null }>("SELECT MIN(due_at_s) AS due FROM copies")
+      .one();
+    return due === null ? undefined : due * 1000;
+  }
+
+  /** After the storage was given back. */
+  storageGone(): void {
+    this.#hasTable = false;
   }
 
   #createTable(): void {

@@ -1,4 +1,5 @@
 /** What the Worker asks a key object, and what it hears: plain data, because it crosses an RPC. */
+import { z } from "zod";
 import type { ProblemCode } from "../contract/problems.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Fingerprinted } from "../idempotency/fingerprint.ts";
@@ -20,7 +21,27 @@ export type KeyCall = {
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
   readonly waitMs: number;
+  /** Answer 202 as soon as the request is durable, and run it whatever happens. */
+  readonly detached: boolean;
 };
+
+/** A call as it was kept: it was ours when it was written. */
+export const keyCallSchema: z.ZodType<KeyCall> = z.object({
+  tenant: z.string(),
+  key: z.string(),
+  object: z.string(),
+  request: z.object({
+    operation: z.string(),
+    params: z.record(z.string(), z.string()),
+    query: z.array(z.tuple([z.string(), z.string()])),
+    body: z.json(),
+  }),
+  fingerprint: z.string(),
+  requestId: z.string(),
+  origin: z.string(),
+  waitMs: z.number(),
+  detached: z.boolean(),
+});
 
 export type KeyReply =
   /** A final outcome: this request's own, or a replay. */
@@ -30,6 +51,8 @@ export type KeyReply =
       readonly expiresAtS: number;
       readonly replayed: boolean;
     }
+  /** Durable, and not done yet. */
+  | { readonly kind: "accepted"; readonly afterMs: number }
   /** Anything else; it is not stored. */
   | {
       readonly kind: "problem";

@@ -27,6 +27,8 @@ import {
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
+  INTENTS_PER_ALARM_MAX,
+  INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
   STORED_RESPONSE_BYTES_MAX,
   SWEEP_INTERVAL_MS,
@@ -45,14 +47,22 @@ import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import type { Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
+import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
+import { Intents, type IntentStorage } from "./intents.ts";
 import { type Erasure, type KeyCall, keyPath, type KeyReply, type KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
 
+/** The part of an object's storage that the engine needs. */
+export type EngineStorage = CopyStorage &
+  IntentStorage &
+  AlarmStorage &
+  Pick<DurableObjectStorage, "deleteAll">;
+
 export type KeyEngineSetup = {
   readonly db: Database;
-  readonly storage: CopyStorage;
+  readonly storage: EngineStorage;
   readonly operations: readonly Operation[];
   readonly clock: Clock;
   readonly randomness: Randomness;
@@ -80,7 +90,9 @@ type Flight = {
 export class KeyEngine {
   readonly #setup: KeyEngineSetup;
   readonly #operations: ReadonlyMap<string, Operation>;
+  readonly #alarm: Alarm;
   readonly #copies: Copies;
+  readonly #intents: Intents;
   readonly #groupCommit: GroupCommit;
   readonly #durations = new Durations();
   readonly #flights = new Map<string, Flight>();
@@ -95,7 +107,9 @@ export class KeyEngine {
     const { db, clock, randomness, pause, alert } = setup;
     this.#setup = setup;
     this.#operations = new Map(setup.operations.map((operation) => [operation.name, operation]));
-    this.#copies = new Copies(setup.storage, setup.epoch);
+    this.#alarm = new Alarm(setup.storage);
+    this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch);
+    this.#intents = new Intents(setup.storage, this.#alarm);
     this.#startedAtMs = clock();
     this.#groupCommit = new GroupCommit({
       db,
@@ -110,6 +124,8 @@ export class KeyEngine {
   /** Answers one keyed request: runs it, replays it, or says why not. */
   async submit(call: KeyCall): Promise<KeyReply> {
     if (CRASH_POINTS) await crashPoint("queued");
+    // Before anything is decided, so that from the decision to the write there is no moment for another request.
+    if (call.detached) await this.#alarm.load();
     return this.#act(call, this.#known(call.key));
   }
 
@@ -117,7 +133,15 @@ export class KeyEngine {
     const flight = this.#flights.get(key);
     if (flight !== undefined) return { kind: "running", ...flight };
     const copy = this.#copies.find(key);
-    return copy === undefined ? { kind: "free" } : { kind: "record", record: copy.record };
+    if (copy !== undefined) return { kind: "record", record: copy.record };
+    const intent = this.#intents.find(key);
+    if (intent === undefined) return { kind: "free" };
+    return {
+      kind: "accepted",
+      fingerprint: intent.call.fingerprint,
+      fingerprintVersion: FINGERPRINT_VERSION,
+      members: memberHashes(intent.call.request, this.#setup.hashSecret),
+    };
   }
 
   /** The one place that turns a decision into a reply. */
@@ -125,7 +149,7 @@ export class KeyEngine {
     const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
     switch (decision.do) {
       case "start":
-        return this.#lead(call);
+        return call.detached ? this.#accept(call) : this.#lead(call);
       case "replay":
         return {
           kind: "outcome",
@@ -134,9 +158,9 @@ export class KeyEngine {
           replayed: true,
         };
       case "wait":
-        return this.#wait(call);
       case "in-flight":
-        return this.#inFlight(call.key);
+        if (call.detached) return this.#accept(call);
+        return decision.do === "wait" ? this.#wait(call) : this.#inFlight(call.key);
       case "mismatch": {
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
@@ -165,12 +189,73 @@ export class KeyEngine {
     }
   }
 
+  /** Makes the request durable, then runs it if nobody does; whoever asked need not stay. */
+  async #accept(call: KeyCall): Promise<KeyReply> {
+    const operation = this.#operationOf(call);
+    // What cannot be carried out is not accepted: the ordinary way says why.
+    if (!operation.validate(call.request.params, call.request.body).ok) return this.#lead(call);
+    if (this.#intents.size >= INTENTS_PER_OBJECT_MAX) {
+      return unavailable("Too many accepted requests are waiting.");
+    }
+    const durable = this.#intents.add(call, this.#setup.clock());
+    // The run starts in the same turn, so that there is one; its batch leaves only once the intent is on the disk.
+    const reply = this.#flights.get(call.key)?.reply ?? this.#lead(call);
+    await durable;
+    if (CRASH_POINTS) await crashPoint("async-accepted");
+    if (call.waitMs > 0) {
+      try {
+        const early = await withTimeout(reply, call.waitMs);
+        if (early.kind === "outcome") return early;
+      } catch {
+        // It takes longer: accepted.
+      }
+    }
+    const flight = this.#flights.get(call.key);
+    return {
+      kind: "accepted",
+      afterMs: this.#durations.remainingMs(
+        operation.name,
+        flight === undefined ? 0 : this.#setup.clock() - flight.startedAtMs,
+      ),
+    };
+  }
+
+  /** After a run: an intent is done when its key is, and is tried again when it may still be carried out. */
+  async #settleIntent(key: string, reply: KeyReply): Promise<void> {
+    const intent = this.#intents.find(key);
+    if (intent === undefined) return;
+    const nowMs = this.#setup.clock();
+    const mayStillRun = reply.kind === "problem" && PROBLEMS[reply.code].shouldRetry;
+    const operation = this.#operations.get(intent.call.request.operation);
+    const lifetimeMs = (operation?.keyLifetimeSeconds ?? 0) * 1000;
+    if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
+      await this.#intents.postpone(key, nowMs);
+      return;
+    }
+    if (mayStillRun)
+      this.#setup.alert("intent-abandoned", { operation: intent.call.request.operation });
+    this.#intents.remove(key);
+  }
+
+  #operationOf({ request }: KeyCall): Operation {
+    const operation = this.#operations.get(request.operation);
+    if (operation === undefined) throw new Error(`There is no operation ${request.operation}.`);
+    return operation;
+  }
+
   /** Single flight: from here until the reply, the key runs in this object. */
   async #lead(call: KeyCall): Promise<KeyReply> {
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
     const reply = this.#run(call, members, startedAtMs)
       .catch((error: unknown) => this.#defect(call, error))
+      .then(async (settled) => {
+        // The outcome stands, whatever becomes of the intent: the alarm will find it done.
+        await this.#settleIntent(call.key, settled).catch((error: unknown) =>
+          this.#setup.alert("intent-not-settled", { error: String(error) }),
+        );
+        return settled;
+      })
       .finally(() => {
         this.#flights.delete(call.key);
         this.#durations.record(call.request.operation, this.#setup.clock() - startedAtMs);
@@ -231,9 +316,7 @@ export class KeyEngine {
   }
 
   async #run(call: KeyCall, members: MemberHashes, startedAtMs: number): Promise<KeyReply> {
-    const operation = this.#operations.get(call.request.operation);
-    if (operation === undefined)
-      throw new Error(`There is no operation ${call.request.operation}.`);
+    const operation = this.#operationOf(call);
     const ready = operation.validate(call.request.params, call.request.body);
     // What is decided without the claim must not hide an outcome that this object does not know of.
     if (!ready.ok || ready.value.reads) {
@@ -334,6 +417,11 @@ export class KeyEngine {
     if (flight !== undefined) {
       return { state: "in-flight", operation: flight.operation, createdAtMs: flight.startedAtMs };
     }
+    const intent = this.#intents.find(key);
+    if (intent !== undefined) {
+      const { operation } = intent.call.request;
+      return { state: "in-flight", operation, createdAtMs: intent.acceptedAtMs };
+    }
     const entry = await this.#findInJournal(tenant, key);
     if (entry === "unavailable") return "unavailable";
     return entry === undefined ? this.#absent(key) : statusOf(entry, this.#setup.clock());
@@ -397,6 +485,8 @@ export class KeyEngine {
     if (CRASH_POINTS) await crashPoint("alarm");
     const nowMs = this.#setup.clock();
     const nowS = wholeSeconds(nowMs);
+    this.#alarm.forget();
+    let soonestMs = nowMs + SWEEP_INTERVAL_MS;
     try {
       const due = this.#copies.due(nowS, SWEEP_PAGE_KEYS);
       const [first] = due;
@@ -407,10 +497,42 @@ export class KeyEngine {
         if (CRASH_POINTS) await crashPoint("sweep");
         this.#copies.sweep(keys, nowS);
       }
-      await this.#copies.rearm(due.length < SWEEP_PAGE_KEYS ? nowMs + SWEEP_INTERVAL_MS : nowMs);
+      if (due.length === SWEEP_PAGE_KEYS) soonestMs = nowMs;
     } catch (error) {
       this.#setup.alert("sweep-failed", { error: String(error) });
-      await this.#copies.rearm(nowMs + SWEEP_RETRY_MS);
+      soonestMs = nowMs + SWEEP_RETRY_MS;
+    }
+    await this.#heal(nowMs);
+    await this.#rearm(soonestMs);
+  }
+
+  /** Runs accepted requests that are due and that nobody is running, with their original key. */
+  async #heal(nowMs: number): Promise<void> {
+    const due = this.#intents
+      .due(nowMs, INTENTS_PER_ALARM_MAX)
+      .filter(({ call }) => !this.#flights.has(call.key));
+    // A claim that is there already is found by the run, like by any retry.
+    await Promise.all(
+      due.map(({ call }) => this.#act({ ...call, detached: false }, this.#known(call.key))),
+    );
+    for (const { call } of due) {
+      if (this.#copies.find(call.key) !== undefined) this.#intents.remove(call.key);
+    }
+  }
+
+  /** The earliest of all that is due. An object that holds nothing gives back its storage. */
+  async #rearm(sweepNotBeforeMs: number): Promise<void> {
+    const sweepAtMs = this.#copies.nextDueAtMs();
+    const due = [
+      ...(sweepAtMs === undefined ? [] : [Math.max(sweepAtMs, sweepNotBeforeMs)]),
+      this.#intents.nextDueAtMs() ?? [],
+    ].flat();
+    if (due.length > 0) {
+      await this.#alarm.set(Math.min(...due));
+    } else if (this.#copies.lag === 0 && this.#flights.size === 0) {
+      this.#copies.storageGone();
+      this.#intents.storageGone();
+      await this.#setup.storage.deleteAll();
     }
   }
 

@@ -99,7 +99,8 @@ export const journalSize = async (tenant: string): Promise<number> =>
 
 /**
  * L and E1 as the database sees them: balances sum to zero, every balance and quantity is the sum of what moved
- * it, nothing is below zero, and exactly the accepted keys have an effect, each one.
+ * it, nothing is below zero, and exactly the accepted keys have an effect, each one: an order and its cancellation
+ * one transfer, unless they are of nothing, and a stock move for each line.
  *
  * @param bare products that a test's own operations change without a stock move
  */
@@ -132,11 +133,18 @@ export const expectSoundBooks = async (
     "products whose quantity is not the sum of their moves",
   ).toEqual([]);
   const { results } = await env.DB.prepare(
-    "SELECT key FROM journal WHERE tenant = ? AND refusal IS NULL AND operation IN ('payments.create', 'refunds.create', 'stock.adjust')",
+    `SELECT key, CASE operation
+       WHEN 'orders.create' THEN (SELECT COUNT(*) + (o.payment IS NOT NULL) FROM orders o JOIN order_lines l
+         ON l.tenant = o.tenant AND l.order_id = o.id WHERE o.tenant = j.tenant AND o.key = j.key)
+       WHEN 'orders.cancel' THEN (SELECT COUNT(*) + (o.refund IS NOT NULL) FROM orders o JOIN order_lines l
+         ON l.tenant = o.tenant AND l.order_id = o.id WHERE o.tenant = j.tenant AND '/v1/orders/' || o.id = j.link)
+       ELSE 1 END AS effects
+     FROM journal j WHERE tenant = ? AND refusal IS NULL
+       AND operation IN ('payments.create', 'refunds.create', 'stock.adjust', 'orders.create', 'orders.cancel')`,
   )
     .bind(tenant)
-    .all<{ key: string }>();
+    .all<{ key: string; effects: number }>();
   expect(await effectsByKey(tenant), "effects of each accepted key, and of no other").toEqual(
-    new Map(results.map(({ key }) => [key, 1])),
+    new Map(results.map(({ key, effects }) => [key, effects])),
   );
 };

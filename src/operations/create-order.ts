@@ -1,6 +1,6 @@
 /** POST /v1/orders: takes the stock and moves the money, in one transaction. */
 import { z } from "zod";
-import { accountReference } from "../ledger/account.ts";
+import { accountId } from "../ledger/account.ts";
 import { postTransfer, TRANSFER_CONSTRAINTS, transferGuards } from "../ledger/transfer.ts";
 import { currency } from "../kernel/money.ts";
 import { AMOUNT_MINOR_MAX } from "../kernel/limits.ts";
@@ -19,8 +19,9 @@ export const createOrder = defineOperation({
   params: noParams,
   input: z
     .strictObject({
-      buyer: accountReference.meta({ description: "The account that pays" }),
-      merchant: accountReference.meta({ description: "The account that is paid" }),
+      // No system account: money enters and leaves the ledger by payments alone, which need ledger:fund.
+      buyer: accountId.meta({ description: "The account that pays" }),
+      merchant: accountId.meta({ description: "The account that is paid" }),
       currency,
       lines: orderLines,
     })

@@ -36,7 +36,10 @@ export const startBenchServer = async (
         FINGERPRINT_SECRET: "benchmark-hash-key-0123456789abcdefghijklmnopq",
       },
       d1Databases: { DB: "bench" },
-      durableObjects: { KEY_OBJECT: { className: "KeyObject", useSQLite: true } },
+      durableObjects: {
+        KEY_OBJECT: { className: "KeyObject", useSQLite: true },
+        REVOCATIONS: { className: "RevocationObject", useSQLite: true },
+      },
       d1Persist: join(folder, "d1"),
       durableObjectsPersist: join(folder, "objects"),
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],

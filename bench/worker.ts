@@ -17,6 +17,7 @@ import { IdSource, systemRandomness, timeOrderedId } from "../src/kernel/ids.ts"
 import { parseJson } from "../src/kernel/json.ts";
 import type { KeyReply } from "../src/objects/key-call.ts";
 import { keyObjectFor } from "../src/objects/key-object.ts";
+import { RevocationObject } from "../src/objects/revocation-object.ts";
 import { createPayment } from "../src/operations/create-payment.ts";
 import { operations, queries } from "../src/operations/registry.ts";
 
@@ -127,5 +128,7 @@ app.post(
   keyedOperation(createPayment, (stub) => (stub as unknown as EmptyStub).empty()),
 );
 app.get("/bench/counters", (c) => c.json(counters));
+
+export { RevocationObject };
 
 export default app;

@@ -10,7 +10,7 @@ import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { problemResponse } from "./problem-response.ts";
 import { revocations } from "./revocation.ts";
 
-export const revocationInput = z.strictObject({
+const revocationInput = z.strictObject({
   issuer: z.string().min(1).max(255),
   expiresAt: z.iso.datetime().meta({ description: "When the token expires by itself" }),
 });

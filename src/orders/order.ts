@@ -26,7 +26,7 @@ export const orderLines = z
     "must name each product once",
   );
 
-export const orderState = z.enum(["placed", "cancelled"]);
+const orderState = z.enum(["placed", "cancelled"]);
 
 export const orderView = z.object({
   id: z.string(),

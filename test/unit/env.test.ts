@@ -25,6 +25,8 @@ describe("settings", () => {
       IN_FLIGHT_STATUS: 423,
       RESTORE_EPOCH: 0,
       TOKEN_ISSUER: "latchkey",
+      ISSUERS: [],
+      CORS_ORIGINS: [],
     });
   });
 

@@ -43,9 +43,12 @@ export class Sqlite {
   }
 
   /** Whether a condition of a plan holds for a tenant. */
-  holds(tenant: string, { table, where, negated }: Condition): boolean {
-    const found = sql`SELECT 1 FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where})`;
-    return this.rows(found).length > 0 !== negated;
+  holds(tenant: string, { table, where, matches }: Condition): boolean {
+    const rows = this.rows(
+      sql`SELECT 1 FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where})`,
+    );
+    if (matches === "some") return rows.length > 0;
+    return rows.length === (matches === "none" ? 0 : matches);
   }
 
   /** An insert as a plan describes it, without a claim, and without asking any guard. */

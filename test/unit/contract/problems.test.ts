@@ -37,6 +37,8 @@ const contract: Readonly<
   "currency-mismatch": [409, "new-key", false],
   "unknown-payment": [404, "new-key", false],
   "unknown-product": [404, "new-key", false],
+  "unknown-order": [404, "new-key", false],
+  "order-already-cancelled": [409, "new-key", false],
   "already-exists": [409, "new-key", false],
   "limit-exceeded": [409, "new-key", false],
   "rate-limited": [429, "same-key", true],

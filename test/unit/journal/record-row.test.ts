@@ -15,6 +15,7 @@ const row = {
   headers: '{"content-type":"application/json"}',
   body: "{}",
   link: "/v1/payments/pay_1",
+  object: "bucket/1:a/0",
   created_at_ms: 1_800_000_000_123,
   expires_at_s: 1_800_086_400,
   forget_at_s: 1_802_678_400,
@@ -30,6 +31,7 @@ describe("a row of the journal", () => {
       attempt: 2,
       refusal: null,
       status: 201,
+      object: "bucket/1:a/0",
       createdAtMs: row.created_at_ms,
       forgetAtS: row.forget_at_s,
       record: {
@@ -44,7 +46,7 @@ describe("a row of the journal", () => {
     });
   });
 
-  it.each(["in-flight", "uncertain", "expired"])(
+  it.each(["in-flight", "uncertain", "erased", "expired"])(
     "that is %s carries no answer to replay",
     (state) => {
       for (const one of [

@@ -18,6 +18,9 @@ it("the columns that a claim gives back are columns of the journal", () => {
   expect(() => new Sqlite().rows(sql`SELECT ${RECORD_COLUMNS} FROM journal`)).not.toThrow();
 });
 
+/** Of the service itself: one row for each kind of pass. */
+const NO_TENANTS = new Set(["housekeeping"]);
+
 it("every table that holds business or keys begins its primary key with the tenant", () => {
   const db = new Sqlite();
   const tables = db.rows(
@@ -25,6 +28,7 @@ it("every table that holds business or keys begins its primary key with the tena
   );
   expect(tables.length).toBeGreaterThan(5);
   for (const { name } of tables) {
+    if (NO_TENANTS.has(String(name))) continue;
     const [first] = db.rows(
       sql`SELECT name FROM ${trusted(`pragma_table_info('${String(name)}')`)} WHERE pk = 1`,
     );

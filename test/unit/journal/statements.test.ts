@@ -3,18 +3,20 @@ import { beforeEach, describe, expect, it } from "vitest";
 import {
   RECORD_COLUMNS,
   type Send,
-  statementCount,
+  statementWeight,
   statementsOf,
 } from "../../../src/journal/statements.ts";
 import { parseClaimRow, parseRecordRow } from "../../../src/journal/record-row.ts";
 import type { Submission } from "../../../src/journal/submission.ts";
 import {
   absent,
+  allOf,
   exists,
   insert,
   insertIfAbsent,
+  type Guard,
+  insertEach,
   type Plan,
-  refuse,
   require,
   update,
   valueOf,
@@ -25,6 +27,7 @@ import { Sqlite } from "../sqlite.ts";
 
 const KEY = "key-0000000000000001";
 const always = exists("things", sql`1 = 1`);
+const refuse = (refusal: string, detail: string): Guard => ({ holds: "never", refusal, detail });
 const thing = (id: string) => sql`id = ${id}`;
 
 const answer: Plan["answer"] = { status: 201, body: { id: "t1" }, link: "/v1/things/t1" };
@@ -100,16 +103,21 @@ describe("the shape of a send", () => {
     ["guards and facts", { guards, facts: [always, always] }, 1],
     ["computed members", { answer: { ...answer, computed } }, 2],
     ["all of it", { effects, guards, facts: [always], answer: { ...answer, computed } }, 5],
-  ] as const)("with %s is counted without being built", (_, plan, count) => {
+  ] as const)("with %s is weighed without being built", (_, plan, count) => {
     expect(statementsOf(send(plan))).toHaveLength(count);
-    expect(statementCount(submission(plan))).toBe(count);
+    expect(statementWeight(submission(plan))).toBe(count);
   });
 
-  it("with no computed members although the plan speaks of them is counted no lower than it is", () => {
+  it("with no computed members although the plan speaks of them is weighed no lower than it is", () => {
     const plan = { answer: { ...answer, computed: {} } };
-    expect(statementCount(submission(plan))).toBeGreaterThanOrEqual(
+    expect(statementWeight(submission(plan))).toBeGreaterThanOrEqual(
       statementsOf(send(plan)).length,
     );
+  });
+
+  it("counts an effect for each of many items as that many statements", () => {
+    const each = insertEach("things", ["t1", "t2", "t3"], { id: sql`value`, n: 1 });
+    expect(statementWeight(submission({ effects: [...effects, each] }))).toBe(7);
   });
 
   it("of a forced refusal is the claim alone", () => {
@@ -203,6 +211,7 @@ describe("a claim", () => {
       attempt: 1,
       refusal: null,
       status: 201,
+      object: "bucket/1:a/0",
       createdAtMs: 1_800_000_000_123,
       forgetAtS: 1_802_678_400,
       record: {
@@ -283,6 +292,19 @@ describe("guards", () => {
       },
     });
     expect(things()).toEqual([]);
+  });
+
+  it.each([
+    [["t0", "t1"], null],
+    [["t0", "nothing"], "teapot"],
+    [[], null],
+  ])("over the set %j ask that each of it is there, and no other tenant's", (ids, refusal) => {
+    put("a", "t0", 5);
+    put("a", "t1", 5);
+    put("b", "nothing", 5);
+    const among = sql`id IN (SELECT value FROM json_each(${JSON.stringify(ids)}))`;
+    const guards = [require(allOf("things", ids.length, among), "teapot", "x")];
+    expect(commit(send({ guards }))).toMatchObject({ refusal });
   });
 
   it("that never hold refuse whatever the data say", () => {
@@ -429,6 +451,38 @@ describe("effects", () => {
     put("a", "t0", 0);
     for (const nonce of ["n1", "n2", "n3"]) commit(send({ effects: changing }, {}, nonce));
     expect(things()).toEqual([["a", "t0", 1]]);
+  });
+
+  it("for each of many items are one statement, which happens once and only if accepted", () => {
+    const each = insertEach(
+      "things",
+      [
+        ["t1", 1],
+        ["t2", 2],
+        ["'); --", null],
+      ],
+      {
+        id: sql`value ->> 0`,
+        n: sql`value ->> 1`,
+      },
+    );
+    expect(statementsOf(send({ effects: [each] }))).toHaveLength(2);
+    commit(send({ effects: [each], guards: [refuse("gone", "x")] }, { key: "another-key-00001" }));
+    expect(things()).toEqual([]);
+
+    commit(send({ effects: [each] }));
+    commit(send({ effects: [each] }));
+
+    expect(things()).toEqual([
+      ["a", "'); --", null],
+      ["a", "t1", 1],
+      ["a", "t2", 2],
+    ]);
+  });
+
+  it("for each of none change nothing", () => {
+    commit(send({ effects: [insertEach("things", [], { id: sql`value`, n: 1 })] }));
+    expect(things()).toEqual([]);
   });
 
   it("that insert if absent leave what is there", () => {

@@ -1,11 +1,14 @@
 import { expect, it } from "vitest";
 import {
   absent,
+  allOf,
   byId,
   exists,
   insert,
+  insertEach,
   insertIfAbsent,
-  refuse,
+  refused,
+  refusedPlan,
   require,
   update,
   valueOf,
@@ -15,16 +18,12 @@ import { sql } from "../../../src/kernel/sql.ts";
 const where = sql`id = ${"a"}`;
 
 it("a plan is data: what it is made of can be compared, and runs nothing", () => {
-  expect(exists("accounts", where)).toEqual({ table: "accounts", where, negated: false });
-  expect(absent("accounts", where)).toEqual({ table: "accounts", where, negated: true });
+  expect(exists("accounts", where)).toEqual({ table: "accounts", where, matches: "some" });
+  expect(absent("accounts", where)).toEqual({ table: "accounts", where, matches: "none" });
+  expect(allOf("accounts", 2, where)).toEqual({ table: "accounts", where, matches: 2 });
   expect(require(exists("accounts", where), "unknown-account", "None.")).toEqual({
-    holds: { table: "accounts", where, negated: false },
+    holds: { table: "accounts", where, matches: "some" },
     refusal: "unknown-account",
-    detail: "None.",
-  });
-  expect(refuse("unknown-payment", "None.")).toEqual({
-    holds: "never",
-    refusal: "unknown-payment",
     detail: "None.",
   });
   expect(insert("accounts", { id: "a" })).toEqual({
@@ -34,6 +33,12 @@ it("a plan is data: what it is made of can be compared, and runs nothing", () =>
     ifAbsent: false,
   });
   expect(insertIfAbsent("accounts", { id: "a" })).toMatchObject({ kind: "insert", ifAbsent: true });
+  expect(insertEach("order_lines", [["mug", 2]], { sku: sql`value ->> 0` })).toEqual({
+    kind: "insert-each",
+    table: "order_lines",
+    each: [["mug", 2]],
+    row: { sku: { text: "value ->> 0", params: [] } },
+  });
   expect(update("accounts", { balance: 1 }, where)).toEqual({
     kind: "update",
     table: "accounts",
@@ -44,6 +49,15 @@ it("a plan is data: what it is made of can be compared, and runs nothing", () =>
     table: "products",
     value: { text: "quantity", params: [] },
     where,
+  });
+});
+
+it("a refusal is a plan that no data can turn into an effect", () => {
+  const facts = [absent("transfers", where)];
+  expect(refusedPlan(refused(facts, "unknown-payment", "None."))).toMatchObject({
+    facts,
+    guards: [{ holds: "never", refusal: "unknown-payment", detail: "None." }],
+    effects: [],
   });
 });
 

@@ -6,6 +6,7 @@ import type { KeyCall, KeyReply } from "../../../src/objects/key-call.ts";
 export type CallOptions = {
   readonly key?: string;
   readonly waitMs?: number;
+  readonly detached?: boolean;
   readonly params?: Readonly<Record<string, string>>;
 };
 
@@ -14,7 +15,7 @@ export const callOf = (
   tenant: string,
   operation: string,
   body: JsonObject,
-  { key = crypto.randomUUID(), waitMs = 0, params = {} }: CallOptions = {},
+  { key = crypto.randomUUID(), waitMs = 0, detached = false, params = {} }: CallOptions = {},
 ): KeyCall => {
   const request: Fingerprinted = { operation, params, query: [], body };
   const print = fingerprint(request);
@@ -28,6 +29,7 @@ export const callOf = (
     requestId: crypto.randomUUID(),
     origin: "https://latchkey.test",
     waitMs,
+    detached,
   };
 };
 
@@ -61,9 +63,17 @@ export const stockChange = (
   options?: CallOptions,
 ): KeyCall => callOf(tenant, "stock.adjust", { delta }, { ...options, params: { sku } });
 
-/** What a reply comes to, in one word or number: the status of an outcome, the code of a problem. */
-export const verdict = (reply: KeyReply): number | string =>
-  reply.kind === "outcome" ? reply.response.status : reply.code;
+/** What a reply comes to, in one word or number: the status of an outcome, the code of a problem, or `accepted`. */
+export const verdict = (reply: KeyReply): number | string => {
+  switch (reply.kind) {
+    case "outcome":
+      return reply.response.status;
+    case "problem":
+      return reply.code;
+    case "accepted":
+      return "accepted";
+  }
+};
 
 /** How often each verdict was given. */
 export const tally = (replies: readonly KeyReply[]): Record<string, number> => {
@@ -77,7 +87,7 @@ export const tally = (replies: readonly KeyReply[]): Record<string, number> => {
 
 /** The bytes of an outcome. Fails the test if there is none. */
 export const bodyOf = (reply: KeyReply): string => {
-  if (reply.kind !== "outcome") throw new Error(`Not an outcome but ${reply.code}.`);
+  if (reply.kind !== "outcome") throw new Error(`Not an outcome but ${verdict(reply)}.`);
   return reply.response.body;
 };
 

@@ -6,9 +6,8 @@ import { applyD1Migrations, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, vi } from "vitest";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
-import type { CopyStorage } from "../../../src/objects/copies.ts";
 import type { KeyCall, KeyReply, KeyStatus } from "../../../src/objects/key-call.ts";
-import { KeyEngine } from "../../../src/objects/key-engine.ts";
+import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import type { Operation } from "../../../src/operations/define-operation.ts";
 import { operations } from "../../../src/operations/registry.ts";
 import {
@@ -26,7 +25,7 @@ export type EngineOptions = {
   readonly faults?: FaultyDatabaseSetup;
   readonly epoch?: number;
   /** Puts a wrapper around the object's storage. */
-  readonly storage?: (real: CopyStorage) => CopyStorage;
+  readonly storage?: (real: EngineStorage) => EngineStorage;
 };
 
 /** One incarnation of a key object. */

@@ -1,10 +1,10 @@
 /** An object's storage that can fail: a wrapper around the real one, which counts what is asked of it. */
-import type { CopyStorage } from "../../../src/objects/copies.ts";
+import type { EngineStorage } from "../../../src/objects/key-engine.ts";
 
 const FULL = "database or disk is full: SQLITE_FULL";
 
-export class FaultyStorage implements CopyStorage {
-  #real: CopyStorage | undefined;
+export class FaultyStorage implements EngineStorage {
+  #real: EngineStorage | undefined;
   /** Whether every access fails. */
   broken = false;
   /** Whether only the alarm cannot be set. */
@@ -13,7 +13,7 @@ export class FaultyStorage implements CopyStorage {
   transactions = 0;
 
   /** For `EngineOptions.storage`. */
-  readonly around = (real: CopyStorage): CopyStorage => {
+  readonly around = (real: EngineStorage): EngineStorage => {
     this.#real = real;
     return this;
   };
@@ -40,7 +40,7 @@ export class FaultyStorage implements CopyStorage {
     await this.#open().deleteAll();
   }
 
-  #open(): CopyStorage {
+  #open(): EngineStorage {
     if (this.broken || this.#real === undefined) throw new Error(FULL);
     return this.#real;
   }

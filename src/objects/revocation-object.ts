@@ -37,8 +37,13 @@ export class RevocationObject extends DurableObject<Bindings> implements Revocat
 
   revoke({ issuer, jti, expiresAtS }: RevokedToken): Promise<boolean> {
     this.#sql.exec("DELETE FROM revoked WHERE expires_at_s <= ?", wholeSeconds(systemClock()));
+    // Itself not counted: what is on a full list already can be said again.
     const { count } = this.#sql
-      .exec<{ count: number }>("SELECT COUNT(*) AS count FROM revoked")
+      .exec<{ count: number }>(
+        "SELECT COUNT(*) AS count FROM revoked WHERE NOT (issuer = ? AND jti = ?)",
+        issuer,
+        jti,
+      )
       .one();
     if (count >= REVOCATIONS_MAX) return Promise.resolve(false);
     this.#sql.exec(

@@ -49,6 +49,18 @@ const issuers = z
   .refine(
     (all) => new Set(all.map((one) => one.issuer)).size === all.length,
     "names an issuer twice",
+  )
+  .refine((all) => {
+    const tenants = all.flatMap((one) => [...new Set(one.tenants)]);
+    return new Set(tenants).size === tenants.length;
+  }, "gives a tenant to two issuers");
+
+/** As a browser sends it (RFC 6454 section 6.2): no path, no slash at the end, no pattern, or it would never match. */
+const origin = z
+  .url({ protocol: /^https?$/ })
+  .refine(
+    (text) => URL.canParse(text) && new URL(text).origin === text && !text.includes("*"),
+    "is not an origin",
   );
 
 /** `*`, or origins apart by commas. */
@@ -57,10 +69,10 @@ const origins = z
   .transform((text) =>
     text
       .split(",")
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== ""),
+      .map((part) => part.trim())
+      .filter((part) => part !== ""),
   )
-  .pipe(z.array(z.union([z.literal("*"), z.url({ protocol: /^https?$/ })])));
+  .pipe(z.array(z.union([z.literal("*"), origin])));
 
 const settingsSchema = z.object({
   KEY_OBJECTS: z.union([z.literal("per-key"), z.coerce.number().int().min(1).max(4096)]).default(1),

@@ -122,3 +122,109 @@ describe.each(["TOKEN_SECRET", "FINGERPRINT_SECRET"] as const)("the secret %s", 
     }
   });
 });
+
+describe("ISSUERS", () => {
+  const acme = {
+    issuer: "https://id.acme.example",
+    jwks: "https://id.acme.example/jwks.json",
+    algorithm: "RS256",
+    tenants: ["acme"],
+  };
+  const globex = { ...acme, issuer: "https://id.globex.example", tenants: ["globex"] };
+
+  it("are read from a JSON list", () => {
+    const all = [acme, { ...globex, algorithm: "ES256", audience: "latchkey" }];
+    expect(parseSettings({ ...good, ISSUERS: JSON.stringify(all) }).ISSUERS).toEqual(all);
+    expect(parseSettings({ ...good, ISSUERS: "[]" }).ISSUERS).toEqual([]);
+  });
+
+  it.each<[string, unknown]>([
+    ["text that is no JSON", "acme"],
+    ["nothing", ""],
+    ["no list", acme],
+    ["an issuer without a name", [{ ...acme, issuer: "" }]],
+    ["no address of its keys", [{ ...acme, jwks: undefined }]],
+    ["an address that is none", [{ ...acme, jwks: "id.acme.example" }]],
+    ["74: an address that is no web address", [{ ...acme, jwks: "file:///etc/passwd" }]],
+    ["74: keys inside their address", [{ ...acme, jwks: 'data:application/json,{"keys":[]}' }]],
+    ["30: no algorithm", [{ ...acme, algorithm: undefined }]],
+    ["30: a list of algorithms", [{ ...acme, algorithm: ["RS256", "HS256"] }]],
+    ["30: an algorithm whose key is a secret", [{ ...acme, algorithm: "HS256" }]],
+    ["30: no algorithm at all, by name", [{ ...acme, algorithm: "none" }]],
+    ["no tenants", [{ ...acme, tenants: [] }]],
+    ["every tenant", [{ ...acme, tenants: ["*"] }]],
+    ["a tenant that is no name", [{ ...acme, tenants: ["acme", "../x"] }]],
+    ["an empty audience", [{ ...acme, audience: "" }]],
+    ["a further member: it may be a misspelt bound", [{ ...acme, tenant: "acme" }]],
+  ])("with %s are refused, by their name", (_, value) => {
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    expect(fault({ ISSUERS: text })).toMatch(/^Configuration: ISSUERS\b.*\.$/s);
+  });
+
+  it("30: that name an issuer twice, a tenant twice, or our own issuer are refused, and say so", () => {
+    const of = (...all: object[]) => fault({ ISSUERS: JSON.stringify(all) });
+    expect(of(acme, globex)).toBe("");
+    expect(of(acme, { ...globex, issuer: acme.issuer })).toContain("names an issuer twice");
+    expect(of(acme, { ...globex, tenants: ["globex", "acme"] })).toContain(
+      "gives a tenant to two issuers",
+    );
+    expect(of({ ...acme, tenants: ["acme", "acme"] })).toBe("");
+    expect(of({ ...acme, issuer: "latchkey" })).toContain("ISSUERS names TOKEN_ISSUER");
+    expect(fault({ ISSUERS: JSON.stringify([acme]), TOKEN_ISSUER: acme.issuer })).toContain(
+      "ISSUERS names TOKEN_ISSUER",
+    );
+  });
+
+  it("that are wrong are not shown", () => {
+    const misplaced = [{ ...acme, jwks: "S3cr3t-Value", tenants: ["S3cr3t Value"] }];
+    expect(fault({ ISSUERS: JSON.stringify(misplaced) })).not.toContain("S3cr3t");
+    expect(fault({ ISSUERS: "S3cr3t-Value" })).not.toContain("S3cr3t");
+  });
+});
+
+describe("CORS_ORIGINS", () => {
+  const read = (text: string) => parseSettings({ ...good, CORS_ORIGINS: text }).CORS_ORIGINS;
+
+  it("are origins apart by commas, *, or none", () => {
+    expect(read("https://shop.example")).toEqual(["https://shop.example"]);
+    expect(read(" https://shop.example , http://localhost:5173,")).toEqual([
+      "https://shop.example",
+      "http://localhost:5173",
+    ]);
+    expect(read("*")).toEqual(["*"]);
+    expect(read("")).toEqual([]);
+    expect(read(" , ")).toEqual([]);
+  });
+
+  it.each([
+    "shop.example",
+    "https://",
+    "https://*.shop.example",
+    "https://shop.example/",
+    "https://shop.example/checkout",
+    "https://shop.example?x",
+    "https://Shop.example",
+    "https://shop.example:443",
+    "https://user@shop.example",
+    "ftp://shop.example",
+    "null",
+    "https://shop.example;https://other.example",
+  ])("%s is refused: no browser sends it, and it would allow nobody", (text) => {
+    expect(fault({ CORS_ORIGINS: text })).toMatch(/^Configuration: CORS_ORIGINS\b.*\.$/s);
+  });
+});
+
+describe("TOKEN_SECRET_PREVIOUS", () => {
+  it("may be set while rotating, and is held to what a secret is held to", () => {
+    const previous = "w3Rt6Yu9Io2Pa5Sd8Fg1Hj4Kl7Zx0Cv3";
+    expect(parseSettings(good)).not.toHaveProperty("TOKEN_SECRET_PREVIOUS");
+    expect(parseSettings({ ...good, TOKEN_SECRET_PREVIOUS: previous }).TOKEN_SECRET_PREVIOUS).toBe(
+      previous,
+    );
+    for (const value of ["shrt", "change-me-q7Zt0Vd2Hs8Lk4Xw9Nc1Jb6Fm3", "a".repeat(64)]) {
+      const message = fault({ TOKEN_SECRET_PREVIOUS: value });
+      expect(message).toContain("TOKEN_SECRET_PREVIOUS");
+      expect(message).not.toContain(value);
+    }
+  });
+});

@@ -142,9 +142,11 @@ const verifyWithKeySet = async (token: string, url: string, options: JWTVerifyOp
   }
 };
 
-/** jose says so with the plain base class when the answer is no key set, and with a class of its own for a time-out. */
+/** jose says so with the plain base class when the answer is no JSON, and with classes of its own for the rest. */
 const isFetchFailure = (error: Error): boolean =>
-  error instanceof errors.JWKSTimeout || error.constructor === errors.JOSEError;
+  error instanceof errors.JWKSTimeout ||
+  error instanceof errors.JWKSInvalid ||
+  error.constructor === errors.JOSEError;
 
 /** Fetched when needed, kept by jose, fetched anew when a token names a key that is not among them. */
 const keySets = new Map<string, ReturnType<typeof createRemoteJWKSet>>();

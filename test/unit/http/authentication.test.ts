@@ -1,9 +1,15 @@
 import { createHmac } from "node:crypto";
 import { base64url, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from "jose";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Settings } from "../../../src/env.ts";
-import { authenticate } from "../../../src/http/authentication.ts";
+import { authenticate, KeySetUnavailable } from "../../../src/http/authentication.ts";
 import { TOKEN_CLOCK_TOLERANCE_SECONDS } from "../../../src/kernel/limits.ts";
+import {
+  type KeySetServer,
+  newSigningKey,
+  serveKeySet,
+  type SigningKey,
+} from "../../support/key-set.ts";
 
 const SECRET = "test-only-token-secret-0123456789abcdefghijklmnop";
 const NOW_S = 1_800_000_000;
@@ -14,6 +20,8 @@ const settings: Settings = {
   RESTORE_EPOCH: 0,
   TOKEN_ISSUER: "latchkey",
   TOKEN_SECRET: SECRET,
+  ISSUERS: [],
+  CORS_ORIGINS: [],
   FINGERPRINT_SECRET: "test-only-fingerprint-secret-0123456789abcdefghij",
 };
 
@@ -50,7 +58,11 @@ const ask = async (token: string, nowS = NOW_S, using = settings) =>
 
 const accepted = (tenant: string, ...scopes: string[]) => ({
   ok: true,
-  value: { tenant, scopes: new Set(scopes) },
+  value: {
+    tenant,
+    scopes: new Set(scopes),
+    token: { issuer: "latchkey", jti: expect.stringMatching(/^jti-/) as string },
+  },
 });
 const refused = (failure: string) => ({ ok: false, failure });
 const NOT_VALID = refused("The token is not valid.");
@@ -64,9 +76,16 @@ describe("a good token", () => {
   });
 
   it("28: that was issued anew is the same tenant", async () => {
-    const first = await ask(await sign(claims()));
-    const second = await ask(await sign(claims()));
-    expect(second).toEqual(first);
+    const asNamed = accepted("demo", "payments:write", "read");
+    await expect(ask(await sign(claims()))).resolves.toEqual(asNamed);
+    await expect(ask(await sign(claims()))).resolves.toEqual(asNamed);
+  });
+
+  it("26: says what a revocation has to name", async () => {
+    const token = await sign(claims({ jti: "jti-of-mine" }));
+    await expect(ask(token)).resolves.toMatchObject({
+      value: { token: { issuer: "latchkey", jti: "jti-of-mine" } },
+    });
   });
 
   it("27: grants no scope that this service does not know, and none if it names none", async () => {
@@ -309,5 +328,202 @@ describe("a signature that was found good", () => {
     await expect(ask(token, NOW_S, right)).resolves.toMatchObject({ ok: true });
     const shifted = { ...settings, TOKEN_SECRET: SECRET, TOKEN_ISSUER: "1issuer" };
     await expect(ask(token, NOW_S, shifted)).resolves.toEqual(NOT_VALID);
+  });
+});
+
+describe("two secrets", () => {
+  const NEXT = "test-only-next-token-secret-0123456789abcdefghijkl";
+  const rotating = { ...settings, TOKEN_SECRET: NEXT, TOKEN_SECRET_PREVIOUS: SECRET };
+
+  it("28: are both good while they are rotated", async () => {
+    for (const secret of [NEXT, SECRET]) {
+      const token = await sign(claims(), "HS256", secret);
+      await expect(ask(token, NOW_S, rotating)).resolves.toMatchObject({ ok: true });
+    }
+  });
+
+  it("30: are one when the previous one is taken away, also for tokens that were good before", async () => {
+    const token = await sign(claims());
+    await expect(ask(token, NOW_S, rotating)).resolves.toMatchObject({ ok: true });
+    const { TOKEN_SECRET_PREVIOUS: _, ...rotated } = rotating;
+    await expect(ask(token, NOW_S, rotated)).resolves.toEqual(NOT_VALID);
+  });
+
+  it("30: open nothing more than one does", async () => {
+    for (const token of [
+      await sign(claims(), "HS256", `${SECRET}x`),
+      await sign(claims(), "HS512", SECRET),
+      await sign(claims({ iss: "another" }), "HS256", SECRET),
+      await sign(without("exp"), "HS256", SECRET),
+      forged({ alg: "none" }, claims()),
+    ]) {
+      await expect(ask(token, NOW_S, rotating)).resolves.toEqual(NOT_VALID);
+    }
+    const expired = await sign(claims({ exp: NOW_S - 1 }));
+    await expect(ask(expired, NOW_S, rotating)).resolves.toEqual(refused("The token has expired."));
+  });
+});
+
+describe("another issuer", () => {
+  const ACME = "https://id.acme.example";
+  /** How long a set is not fetched anew for the sake of a key that it does not have. */
+  const COOLING_MS = 30_000;
+
+  let first: SigningKey;
+  let second: SigningKey;
+  let keySet: KeySetServer;
+
+  beforeAll(async () => {
+    [first, second] = await Promise.all([newSigningKey("RS256"), newSigningKey("RS256")]);
+  });
+
+  afterEach(async () => {
+    vi.useRealTimers();
+    await keySet.stop();
+  });
+
+  /** Settings with the issuer, whose server is started for the test. */
+  const serve = async (...keys: readonly SigningKey[]): Promise<Settings> => {
+    keySet = await serveKeySet(...keys);
+    return {
+      ...settings,
+      ISSUERS: [
+        { issuer: ACME, jwks: keySet.url, algorithm: "RS256", tenants: ["acme", "acme-eu"] },
+      ],
+    };
+  };
+
+  const ofAcme = (more: JWTPayload = {}) => claims({ iss: ACME, tenant: "acme", ...more });
+
+  const passMs = (ms: number): void => {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ms });
+  };
+
+  it("names its own tenants, and is named with them", async () => {
+    const using = await serve(first);
+    const token = await first.sign(ofAcme({ tenant: "acme-eu", jti: "jti-1" }));
+    await expect(ask(token, NOW_S, using)).resolves.toEqual({
+      ok: true,
+      value: {
+        tenant: "acme-eu",
+        scopes: new Set(["payments:write", "read"]),
+        token: { issuer: ACME, jti: "jti-1" },
+      },
+    });
+  });
+
+  it("30: names no other tenant, and ours names none of its", async () => {
+    const using = await serve(first);
+    const notNamed = refused("The token's issuer may not name this tenant.");
+    const foreign = await first.sign(ofAcme({ tenant: "demo" }));
+    await expect(ask(foreign, NOW_S, using)).resolves.toEqual(notNamed);
+    const own = await sign(claims({ tenant: "acme" }));
+    await expect(ask(own, NOW_S, using)).resolves.toEqual(notNamed);
+    // The very same token is good where the tenant belongs to nobody else.
+    await expect(ask(own)).resolves.toMatchObject({ ok: true });
+  });
+
+  it("30: is believed by its pinned algorithm only", async () => {
+    const using = await serve(first);
+    for (const token of [
+      await sign(ofAcme(), "HS256", first.publicText),
+      await sign(ofAcme()),
+      forged({ alg: "none" }, ofAcme()),
+      forged({ alg: "RS256", kid: first.published.kid }, ofAcme()),
+      await (await newSigningKey("ES256")).sign(ofAcme()),
+    ]) {
+      await expect(ask(token, NOW_S, using)).resolves.toEqual(NOT_VALID);
+    }
+  });
+
+  it("30: is judged by the time of its tokens like ours", async () => {
+    const using = await serve(first);
+    const token = await first.sign(ofAcme({ exp: NOW_S + 10, nbf: NOW_S }));
+    await expect(ask(token, NOW_S, using)).resolves.toMatchObject({ ok: true });
+    await expect(ask(token, NOW_S + 10, using)).resolves.toEqual(refused("The token has expired."));
+    await expect(ask(token, NOW_S - 60, using)).resolves.toEqual(
+      refused("The token is not valid yet."),
+    );
+  });
+
+  it("has its audience asked for where one is configured, and not where none is", async () => {
+    const using = await serve(first);
+    const [issuer] = using.ISSUERS;
+    const strict = { ...using, ISSUERS: [{ ...issuer, audience: "latchkey" }] } as Settings;
+    const asked = async (aud: JWTPayload["aud"], which: Settings) => {
+      const token = await first.sign(ofAcme(aud === undefined ? {} : { aud }));
+      return (await ask(token, NOW_S, which)).ok;
+    };
+    expect(await asked("latchkey", strict)).toBe(true);
+    expect(await asked(["other", "latchkey"], strict)).toBe(true);
+    for (const aud of ["other", "", "latchkey ", undefined]) {
+      expect(await asked(aud, strict)).toBe(false);
+      expect(await asked(aud, using)).toBe(true);
+    }
+  });
+
+  it("28: that rotates its keys is followed: the new key is fetched, and the old one ends", async () => {
+    const using = await serve(first);
+    await expect(ask(await first.sign(ofAcme()), NOW_S, using)).resolves.toMatchObject({
+      ok: true,
+    });
+    keySet.publish(first, second);
+    passMs(COOLING_MS);
+    for (const key of [second, first]) {
+      await expect(ask(await key.sign(ofAcme()), NOW_S, using)).resolves.toMatchObject({
+        ok: true,
+      });
+    }
+    expect(keySet.fetches()).toBe(2);
+
+    keySet.publish(second);
+    // What is fetched is kept for ten minutes; another unknown key has it fetched before.
+    passMs(COOLING_MS);
+    const stranger = await newSigningKey("RS256");
+    await expect(ask(await stranger.sign(ofAcme()), NOW_S, using)).resolves.toEqual(NOT_VALID);
+    await expect(ask(await first.sign(ofAcme()), NOW_S, using)).resolves.toEqual(NOT_VALID);
+    await expect(ask(await second.sign(ofAcme()), NOW_S, using)).resolves.toMatchObject({
+      ok: true,
+    });
+  });
+
+  it("66: is not asked for its keys by every token that names an unknown one", async () => {
+    const using = await serve(first);
+    const stranger = await newSigningKey("RS256");
+    for (let i = 0; i < 10; i++) {
+      await expect(ask(await stranger.sign(ofAcme()), NOW_S, using)).resolves.toEqual(NOT_VALID);
+    }
+    expect(keySet.fetches()).toBe(1);
+  });
+
+  it.each(["broken", "page", "other json", "moved"] as const)(
+    "whose server is %s is neither believed nor refused, and asked again",
+    async (mood) => {
+      const using = await serve(first);
+      keySet.setMood(mood);
+      const token = await first.sign(ofAcme());
+      await expect(ask(token, NOW_S, using)).rejects.toBeInstanceOf(KeySetUnavailable);
+      keySet.setMood("well");
+      await expect(ask(token, NOW_S, using)).resolves.toMatchObject({ ok: true });
+    },
+  );
+
+  it("whose server is away is neither believed nor refused, and our own tokens stay good", async () => {
+    const using = await serve(first);
+    await keySet.stop();
+    const token = await first.sign(ofAcme());
+    await expect(ask(token, NOW_S, using)).rejects.toBeInstanceOf(KeySetUnavailable);
+    await expect(ask(await sign(claims()), NOW_S, using)).resolves.toMatchObject({ ok: true });
+  });
+
+  it("whose server goes away later is served from the keys that are known", async () => {
+    const using = await serve(first);
+    await expect(ask(await first.sign(ofAcme()), NOW_S, using)).resolves.toMatchObject({
+      ok: true,
+    });
+    await keySet.stop();
+    await expect(ask(await first.sign(ofAcme()), NOW_S, using)).resolves.toMatchObject({
+      ok: true,
+    });
   });
 });

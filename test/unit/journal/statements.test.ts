@@ -21,7 +21,9 @@ import {
   update,
   valueOf,
 } from "../../../src/kernel/plan.ts";
+import { GROUP_STATEMENTS_MAX } from "../../../src/kernel/limits.ts";
 import { type Sql, sql } from "../../../src/kernel/sql.ts";
+import { LINES_MAX } from "../../../src/orders/order.ts";
 import { property, text } from "../property.ts";
 import { Sqlite } from "../sqlite.ts";
 
@@ -118,6 +120,18 @@ describe("the shape of a send", () => {
   it("counts an effect for each of many items as that many statements", () => {
     const each = insertEach("things", ["t1", "t2", "t3"], { id: sql`value`, n: 1 });
     expect(statementWeight(submission({ effects: [...effects, each] }))).toBe(7);
+  });
+
+  it("weighs an order of fifty lines so that a group holds four, and never none", () => {
+    const lines = Array.from({ length: LINES_MAX }, (_, i) => [`sku-${i}`, 1, 100]);
+    const each = insertEach("things", lines, { id: sql`value ->> 0`, n: 1 });
+    const order = {
+      effects: [insert("things", { id: "t1", n: 1 }), ...effects.slice(1, 2), each, each],
+    };
+    const weight = statementWeight(submission(order));
+    expect(weight).toBe(103);
+    expect(statementsOf(send(order))).toHaveLength(5);
+    expect(Math.floor(GROUP_STATEMENTS_MAX / weight)).toBe(4);
   });
 
   it("of a forced refusal is the claim alone", () => {

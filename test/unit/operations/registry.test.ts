@@ -382,3 +382,187 @@ describe("stock.adjust", () => {
     expect(flaws(adjustStock, body, { sku: "mug" })).toEqual(["/delta"]);
   });
 });
+
+describe("orders.create", () => {
+  const lines = [
+    { sku: "mug", quantity: 2 },
+    { sku: "plate", quantity: 1 },
+  ];
+  const products = [
+    { ...storedProduct, sku: "plate", price: 1_250 },
+    { ...storedProduct, sku: "mug", price: 900 },
+  ];
+  const selling = (...rows: readonly Record<string, unknown>[]): Reader => ({
+    rows: () => Promise.resolve(rows),
+    first: () => Promise.reject(new Error("Nothing is read one by one.")),
+  });
+  const place = async (change: Record<string, Json> = {}, reader = selling(...products)) =>
+    planOf(createOrder, { ...order, lines, ...change }, {}, reader);
+
+  it("is one transfer of the total, the order, its lines and their stock: what the group counts", async () => {
+    const plan = await place();
+    const id = `ord_${"1".padStart(26, "0")}`;
+    const paid = `pay_${"2".padStart(26, "0")}`;
+    expect(plan.effects).toMatchObject([
+      {
+        table: "transfers",
+        row: { id: paid, source: "alice", destination: "shop", amount: 3_050, key: KEY },
+      },
+      { table: "orders", row: { id, total: 3_050, payment: paid, key: KEY } },
+      { kind: "insert-each", table: "order_lines" },
+      {
+        kind: "insert-each",
+        table: "stock_moves",
+        each: [
+          ["mug", 2, 900],
+          ["plate", 1, 1_250],
+        ],
+      },
+    ]);
+    expect(plan.answer).toMatchObject({
+      status: 201,
+      link: `/v1/orders/${id}`,
+      body: { id, state: "placed", totalMinor: 3_050, payment: paid, refund: null },
+    });
+  });
+
+  it("rests on the prices that were read: that they hold is its one fact", async () => {
+    const { facts } = await place();
+    expect(facts).toMatchObject([{ table: "products", matches: 2 }]);
+    expect(facts?.[0]?.where.params).toContain('{"mug":900,"plate":1250}');
+  });
+
+  it("refuses for lack of stock before anything about money", async () => {
+    expect(refusals(await place())[0]).toBe("out-of-stock");
+  });
+
+  it("of what is not sold here is refused, while it is not", async () => {
+    const plan = await place({}, selling(products[0] ?? {}));
+    expect(refusals(plan)).toEqual(["unknown-product"]);
+    expect(plan.facts).toMatchObject([{ table: "products", matches: "none" }]);
+    expect(plan.effects).toEqual([]);
+  });
+
+  it("of what is sold in another currency is refused, while it is", async () => {
+    const plan = await place({ currency: "USD" });
+    expect(refusals(plan)).toEqual(["currency-mismatch"]);
+    expect(plan.facts).toMatchObject([{ table: "products", matches: "some" }]);
+    expect(plan.effects).toEqual([]);
+  });
+
+  it("of a total beyond one payment is refused, at these prices, also where a number loses cents", async () => {
+    for (const price of [500_000_000_000, 1_000_000_000_000]) {
+      const dear = { ...storedProduct, price };
+      const plan = await place({ lines: [{ sku: "mug", quantity: 10_000 }] }, selling(dear));
+      expect(refusals(plan)).toEqual(["limit-exceeded"]);
+      expect(plan.facts).toMatchObject([{ table: "products", matches: 1 }]);
+    }
+  });
+
+  it("that costs nothing has no payment and moves no money", async () => {
+    const given = { ...storedProduct, price: 0 };
+    const plan = await place({ lines: [{ sku: "mug", quantity: 2 }] }, selling(given));
+    expect(plan.effects.map(({ table }) => table)).toEqual([
+      "orders",
+      "order_lines",
+      "stock_moves",
+    ]);
+    expect(plan.answer.body).toMatchObject({ totalMinor: 0, payment: null });
+  });
+
+  it("27: has no system account on either side: that would need ledger:fund", () => {
+    for (const side of ["buyer", "merchant"]) {
+      const body = { ...order, lines, [side]: "system:EUR" };
+      expect(flaws(createOrder, body)).toEqual([`/${side}`]);
+    }
+  });
+
+  it.each([
+    ["a purchase from oneself", { merchant: "alice" }, "/merchant"],
+    ["a total", { totalMinor: 1 }, ""],
+    ["no lines", { lines: [] }, "/lines"],
+    ["a product twice", { lines: [lines[0], lines[0]] as Json[] }, "/lines"],
+  ] as const)("refuses %s", (_, change, pointer) => {
+    expect(flaws(createOrder, { ...order, lines, ...change })).toEqual([pointer]);
+  });
+});
+
+describe("orders.cancel", () => {
+  const row = {
+    ...order,
+    id: ORDER,
+    state: "placed",
+    total: 1_250,
+    payment: PAYMENT,
+    refund: null,
+    created_at_ms: 0,
+  };
+  const stored = (
+    found: Record<string, unknown> | undefined,
+    paid: Record<string, unknown> | undefined = storedPayment,
+  ): Reader => ({
+    rows: () => Promise.resolve([{ order_id: ORDER, sku: "mug", quantity: 2, price: 625 }]),
+    first: ({ table }) => Promise.resolve(table === "orders" ? found : paid),
+  });
+  const cancel = async (reader: Reader) =>
+    planOf(cancelOrder, { state: "cancelled" }, { id: ORDER }, reader);
+
+  it("gives back what refunds have left of the payment, and all of the stock", async () => {
+    const plan = await cancel(stored(row));
+    expect(plan.effects).toMatchObject([
+      {
+        table: "transfers",
+        row: { amount: 1_000, source: "bob", destination: "alice", refund_of: PAYMENT, key: KEY },
+      },
+      { kind: "update", table: "orders", set: { state: "cancelled" } },
+      { kind: "insert-each", table: "stock_moves", each: [["mug", 2, 625]] },
+    ]);
+    expect(plan.answer.body).toMatchObject({ state: "cancelled", totalMinor: 1_250 });
+    expect(plan.answer.body["refund"]).toBe(`ref_${"0".repeat(26)}_${"1".padStart(26, "0")}`);
+  });
+
+  it("rests on the order's state and on what was refunded", async () => {
+    expect((await cancel(stored(row))).facts).toMatchObject([
+      { table: "orders", where: { params: [ORDER, "placed"] } },
+      { table: "transfers", where: { params: [PAYMENT, 250] } },
+    ]);
+  });
+
+  it("moves no money where nothing is left, or nothing was paid", async () => {
+    for (const reader of [
+      stored(row, { ...storedPayment, refunded: 1_250 }),
+      stored({ ...row, total: 0, payment: null }),
+    ]) {
+      const plan = await cancel(reader);
+      expect(plan.effects.map(({ table }) => table)).toEqual(["orders", "stock_moves"]);
+      expect(plan.guards).toEqual([]);
+      expect(plan.answer.body).toMatchObject({ state: "cancelled", refund: null });
+    }
+  });
+
+  it("E1: of a cancelled order is refused, and that it is cancelled is the fact", async () => {
+    const plan = await cancel(stored({ ...row, state: "cancelled" }));
+    expect(refusals(plan)).toEqual(["order-already-cancelled"]);
+    expect(plan.facts).toMatchObject([{ where: { params: [ORDER, "cancelled"] } }]);
+    expect(plan.effects).toEqual([]);
+  });
+
+  it("of no order is refused, while there is none", async () => {
+    const plan = await cancel(stored(undefined));
+    expect(refusals(plan)).toEqual(["unknown-order"]);
+    expect(plan.facts).toMatchObject([{ table: "orders", matches: "none" }]);
+  });
+
+  it.each([{}, { state: "placed" }, { state: null }, { state: "CANCELLED" }])(
+    "refuses %j: nothing else can be changed",
+    (body) => {
+      expect(flaws(cancelOrder, body, { id: ORDER })).toEqual(["/state"]);
+    },
+  );
+
+  it("17: of what is no order's id is not valid", () => {
+    for (const id of ["ord_1", PAYMENT, ""]) {
+      expect(flaws(cancelOrder, { state: "cancelled" }, { id })).toEqual(["/id"]);
+    }
+  });
+});

@@ -28,7 +28,12 @@ export class Alarm {
   /** For the alarm's handler, which knows everything that is due. */
   async set(atMs: number): Promise<void> {
     this.#atMs = atMs;
-    await this.#storage.setAlarm(atMs);
+    try {
+      await this.#storage.setAlarm(atMs);
+    } catch (error) {
+      this.forget();
+      throw error;
+    }
   }
 
   /** After a failure, or once it went off: what is set is not known. */

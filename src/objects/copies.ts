@@ -99,6 +99,17 @@ export class Copies {
     if (this.#failures < COPY_FAILURES_MAX) this.#unwritten.set(key, copy);
   }
 
+  /**
+   * Writes this copy now, over the one before it, however often storage has failed. Throws if it does not take it: then
+   * the one before it may be read again.
+   */
+  async overwrite(key: string, copy: Copy, nowMs: number): Promise<void> {
+    this.#failures = 0;
+    this.keep(key, copy);
+    await this.flush(nowMs);
+    if (this.#unwritten.get(key) === copy) throw new Error("The copy could not be written.");
+  }
+
   /** Writes what is unwritten, and sets the alarm that will sweep it, in one transaction. */
   async flush(nowMs: number): Promise<void> {
     if (this.#unwritten.size === 0) return;

@@ -3,6 +3,7 @@
  * they have an outcome. This is the one thing that is durable here before anything is in D1, and it is still not the
  * fence: whoever runs an intent claims its key like everybody else.
  */
+import { fingerprint } from "../idempotency/fingerprint.ts";
 import { INTENT_GRACE_MS, INTENT_PAUSE_MS, INTENT_PAUSE_MS_MAX } from "../kernel/limits.ts";
 import type { Alarm } from "./alarm.ts";
 import { type KeyCall, keyCallSchema } from "./key-call.ts";
@@ -26,8 +27,13 @@ export class Intents {
     this.#alarm = alarm;
   }
 
+  /** Storage that cannot be read tells of none: whoever runs claims, so that there is still one effect. */
   find(key: string): Intent | undefined {
-    return this.#all().get(key);
+    try {
+      return this.#all().get(key);
+    } catch {
+      return undefined;
+    }
   }
 
   get size(): number {
@@ -36,7 +42,11 @@ export class Intents {
 
   /** Durable, with its alarm, when the promise resolves. Throws if storage does not take it. */
   async add(call: KeyCall, nowMs: number): Promise<void> {
-    if (this.#all().has(call.key)) return;
+    if (this.#all().has(call.key)) {
+      // Its alarm may have failed when it was written.
+      await this.#alarm.noLaterThan(this.nextDueAtMs() ?? nowMs);
+      return;
+    }
     const intent = { call, acceptedAtMs: nowMs, attempts: 0 };
     this.#write(intent, nowMs + INTENT_GRACE_MS);
     this.#all().set(call.key, intent);
@@ -113,10 +123,14 @@ export class Intents {
         "SELECT accepted_at_ms, attempts, call FROM intents",
       )
       .toArray()
-      .map((row) => ({
-        call: keyCallSchema.parse(JSON.parse(row.call)),
-        acceptedAtMs: row.accepted_at_ms,
-        attempts: row.attempts,
-      }));
+      .map((row) => {
+        const call = keyCallSchema.parse(JSON.parse(row.call));
+        return {
+          // It may have been accepted by a version that made its fingerprints otherwise.
+          call: { ...call, fingerprint: fingerprint(call.request) ?? call.fingerprint },
+          acceptedAtMs: row.accepted_at_ms,
+          attempts: row.attempts,
+        };
+      });
   }
 }

@@ -27,6 +27,7 @@ import {
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
+  INTENT_PAUSE_MS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
@@ -432,7 +433,8 @@ export class KeyEngine {
    * hears no answer, and repeats.
    */
   async erase(tenant: string, key: string): Promise<Erasure> {
-    if (this.#flights.has(key)) return { kind: "in-flight" };
+    const { kind } = this.#known(key);
+    if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     try {
       const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
       if (entry === undefined) return { kind: "unknown-key" };
@@ -456,10 +458,9 @@ export class KeyEngine {
     record: SettledRecord,
     forgetAtS: number,
   ): Promise<void> {
-    this.#copies.keep(key, { tenant, record, forgetAtS });
-    await this.#flush();
     // A copy that could not be written leaves the old one behind: the erasure is not done.
-    if (this.#copies.lag > 0) throw new Error("The copy could not be erased.");
+    await this.#copies.overwrite(key, { tenant, record, forgetAtS }, this.#setup.clock());
+    if (CRASH_POINTS) await crashPoint("copy-written");
   }
 
   /**
@@ -523,10 +524,13 @@ export class KeyEngine {
   /** The earliest of all that is due. An object that holds nothing gives back its storage. */
   async #rearm(sweepNotBeforeMs: number): Promise<void> {
     const sweepAtMs = this.#copies.nextDueAtMs();
+    const intentAtMs = this.#intents.nextDueAtMs();
+    // What is due and yet was left alone runs at the moment: no use to look again at once.
+    const intentNotBeforeMs = this.#flights.size > 0 ? this.#setup.clock() + INTENT_PAUSE_MS : 0;
     const due = [
       ...(sweepAtMs === undefined ? [] : [Math.max(sweepAtMs, sweepNotBeforeMs)]),
-      this.#intents.nextDueAtMs() ?? [],
-    ].flat();
+      ...(intentAtMs === undefined ? [] : [Math.max(intentAtMs, intentNotBeforeMs)]),
+    ];
     if (due.length > 0) {
       await this.#alarm.set(Math.min(...due));
     } else if (this.#copies.lag === 0 && this.#flights.size === 0) {

@@ -82,6 +82,8 @@ export type JournalRow = {
   readonly state: string;
   readonly refusal: string | null;
   readonly status: number;
+  readonly members: string | null;
+  readonly headers: string | null;
   readonly body: string | null;
   readonly link: string | null;
   readonly expires_at_s: number;

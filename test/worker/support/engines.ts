@@ -6,7 +6,7 @@ import { applyD1Migrations, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, vi } from "vitest";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
-import type { KeyCall, KeyReply, KeyStatus } from "../../../src/objects/key-call.ts";
+import type { Erasure, KeyCall, KeyReply, KeyStatus } from "../../../src/objects/key-call.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import type { Operation } from "../../../src/operations/define-operation.ts";
 import { operations } from "../../../src/operations/registry.ts";
@@ -77,6 +77,10 @@ export class Incarnation {
 
   lookUp({ tenant, key }: KeyCall): Promise<KeyStatus | "unavailable"> {
     return this.run((engine) => engine.lookUp(tenant, key));
+  }
+
+  erase({ tenant, key }: KeyCall): Promise<Erasure> {
+    return this.run((engine) => engine.erase(tenant, key));
   }
 
   sweep(): Promise<void> {

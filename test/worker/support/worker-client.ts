@@ -29,7 +29,8 @@ export type Answer = {
 };
 
 /** Whether the answer is a key's outcome: what every retry must get, too. */
-export const isOutcome = ({ status }: Answer): boolean => status < 500 && status !== 423;
+export const isOutcome = ({ status }: Answer): boolean =>
+  status < 500 && status !== 423 && status !== 202;
 
 export class WorkerClient {
   readonly #app = createApp({ operations, queries });
@@ -56,24 +57,31 @@ export class WorkerClient {
     return new WorkerClient(keyObjects, `Bearer ${token}`);
   }
 
-  async send(
+  send(
     request: KeyedRequest,
-    { waitS = 0 }: { readonly waitS?: number } = {},
+    { waitS = 0, detached = false }: { readonly waitS?: number; readonly detached?: boolean } = {},
   ): Promise<Answer> {
-    const response = await this.#app.fetch(
-      new Request(`https://latchkey.test${request.path}`, {
-        method: request.method,
-        headers: {
-          authorization: this.#authorization,
-          "content-type": "application/json",
-          "idempotency-key": request.key,
-          ...(waitS > 0 ? { prefer: `wait=${waitS}` } : {}),
-        },
-        body: JSON.stringify(request.body),
-      }),
-      this.#env,
-      createExecutionContext(),
-    );
+    return this.#fetch(request.path, {
+      method: request.method,
+      headers: {
+        "content-type": "application/json",
+        "idempotency-key": request.key,
+        ...(waitS > 0 ? { prefer: `wait=${waitS}` } : {}),
+        ...(detached ? { prefer: "respond-async" } : {}),
+      },
+      body: JSON.stringify(request.body),
+    });
+  }
+
+  /** Erases the stored answer of a key. */
+  erase(key: string): Promise<Answer> {
+    return this.#fetch(`/v1/idempotency-keys/${key}/body`, { method: "DELETE" });
+  }
+
+  async #fetch(path: string, init: RequestInit): Promise<Answer> {
+    const request = new Request(`https://latchkey.test${path}`, init);
+    request.headers.set("authorization", this.#authorization);
+    const response = await this.#app.fetch(request, this.#env, createExecutionContext());
     return {
       status: response.status,
       body: await response.text(),

@@ -4,7 +4,7 @@
  */
 import type { Bindings } from "../env.ts";
 import { REVOCATIONS_AGE_MS_MAX, REVOCATIONS_REFRESH_MS } from "../kernel/limits.ts";
-import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-object.ts";
+import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-call.ts";
 import type { Caller } from "./authentication.ts";
 
 type Snapshot = { readonly tokens: ReadonlySet<string>; readonly takenAtMs: number };

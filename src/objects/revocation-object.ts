@@ -6,23 +6,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { Bindings } from "../env.ts";
 import { systemClock, wholeSeconds } from "../kernel/clock.ts";
 import { REVOCATIONS_MAX } from "../kernel/limits.ts";
-
-/** `jti` is unique only within its issuer (RFC 7519 section 4.1.7). */
-export type RevokedToken = {
-  readonly issuer: string;
-  readonly jti: string;
-  /** When the token expires by itself, seconds since the epoch: from then on nothing need be kept. */
-  readonly expiresAtS: number;
-};
-
-export type RevocationMethods = {
-  /** Safe to repeat. False: the list is full. */
-  readonly revoke: (token: RevokedToken) => Promise<boolean>;
-  readonly list: () => Promise<readonly RevokedToken[]>;
-};
-
-/** The only instance's name. */
-export const REVOCATIONS_NAME = "all";
+import type { RevocationMethods, RevokedToken } from "./revocation-call.ts";
 
 export class RevocationObject extends DurableObject<Bindings> implements RevocationMethods {
   readonly #sql: SqlStorage;

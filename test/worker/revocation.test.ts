@@ -14,7 +14,7 @@ import {
   REVOCATIONS_MAX,
   REVOCATIONS_REFRESH_MS,
 } from "../../src/kernel/limits.ts";
-import { REVOCATIONS_NAME } from "../../src/objects/revocation-object.ts";
+import { REVOCATIONS_NAME } from "../../src/objects/revocation-call.ts";
 import { operations, queries } from "../../src/operations/registry.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import type { KeyObjectMethods } from "../../src/objects/key-object.ts";

@@ -40,8 +40,9 @@ const brokenBy = async (
   return shortened([...violations, ...missed]).map((sentence) => `seed ${seed}: ${sentence}`);
 };
 
-test("36 SIGKILL before the claim is sent: the retry runs, once", async () => {
-  expect(await brokenBy({ mode: "1", kills: ["queued", "before-claim", "queued"] })).toEqual([]);
+test("36 SIGKILL before the claim is sent, also of what was accepted: the retry or the alarm runs it, once", async () => {
+  const kills = ["queued", "before-claim", "async-accepted"] as const;
+  expect(await brokenBy({ mode: "1", kills })).toEqual([]);
 });
 
 test("37 SIGKILL while the batch is on its way: the retry replays or runs, never both", async () => {

@@ -171,6 +171,12 @@ export class Clients {
     return undefined;
   }
 
+  #preference(): { readonly Prefer?: string } {
+    const draw = this.#random.next();
+    if (draw < 0.2) return { Prefer: "wait=5" };
+    return draw < 0.3 ? { Prefer: "respond-async" } : {};
+  }
+
   /** One request; undefined if there was no answer. */
   async #send(url: URL, tenant: Tenant, operation: Operation): Promise<Answer | undefined> {
     const { key, method, path } = operation;
@@ -189,7 +195,7 @@ export class Clients {
         "Content-Type": "application/json",
         "Content-Length": Buffer.byteLength(body),
         "Idempotency-Key": this.#random.chance(0.5) ? key : `"${key}"`,
-        ...(this.#random.chance(0.2) ? { Prefer: "wait=5" } : {}),
+        ...this.#preference(),
       },
     });
     const hangsUp = this.#random.chance(0.08);

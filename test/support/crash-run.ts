@@ -107,7 +107,7 @@ const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {
   "batch-committed": [1, 50],
   "answer-sent": [1, 100],
   "copy-written": [1, 5],
-  "async-accepted": [1, 1],
+  "async-accepted": [1, 10],
   recovery: [1, 1],
   sweep: [1, 1],
   alarm: [1, 1],

@@ -12,6 +12,19 @@ export const EVERY_ROUTING: Record<(typeof ROUTINGS)[number], ServerOptions> = {
   "per-key": { vars: { KEY_OBJECTS: "per-key" } },
 };
 
+/** Does something while D1 fails. */
+export const whileLocked = async <Value>(
+  server: Server,
+  work: () => Promise<Value>,
+): Promise<Value> => {
+  const unlock = server.lockDatabase();
+  try {
+    return await work();
+  } finally {
+    unlock();
+  }
+};
+
 /** Servers for the tests of this file, by name. After each test that changed something, its books must balance. */
 export const useServers = <Name extends string>(
   options: Readonly<Record<Name, ServerOptions>>,

@@ -34,6 +34,7 @@ export type Tenant = {
   readonly get: (path: string, sending?: Sending) => Promise<Answer>;
   readonly post: (path: string, body: Body, sending?: Sending) => Promise<Answer>;
   readonly patch: (path: string, body: Body, sending?: Sending) => Promise<Answer>;
+  readonly delete: (path: string, sending?: Sending) => Promise<Answer>;
   /** POST /v1/payments: 250 cents from alice to bob, unless said. */
   readonly pay: (change?: Readonly<Record<string, unknown>>, sending?: Sending) => Promise<Answer>;
   /** The headers of a keyed request, for a raw one. */
@@ -83,6 +84,7 @@ export const newTenant = async (server: Server, name = newTenantName()): Promise
     get: async (path, sending) => send("GET", path, undefined, sending),
     post: async (path, body, sending) => send("POST", path, body, sending),
     patch: async (path, body, sending) => send("PATCH", path, body, sending),
+    delete: async (path, sending) => send("DELETE", path, undefined, sending),
     pay: async (change, sending) =>
       send("POST", "/v1/payments", { ...PAYMENT, ...change }, sending),
     rawHeaders: (key) => [

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { waitMsOf } from "../../../src/http/prefer.ts";
+import { prefersAsync, waitMsOf } from "../../../src/http/prefer.ts";
 import { WAIT_SECONDS_MAX } from "../../../src/kernel/limits.ts";
 import { property, text } from "../property.ts";
 
@@ -71,5 +71,30 @@ describe("Prefer: wait", () => {
       waitMsOf(header);
     }
     expect(performance.now() - started).toBeLessThan(1_000);
+  });
+});
+
+describe("Prefer: respond-async", () => {
+  it.each([
+    "respond-async",
+    "Respond-Async",
+    " respond-async ",
+    "respond-async, wait=10",
+    "wait=10, respond-async",
+    "return=minimal,respond-async;foo=bar,handling=lenient",
+  ])("%j asks for it", (header) => {
+    expect(prefersAsync(header)).toBe(true);
+  });
+
+  it.each([
+    undefined,
+    "",
+    "wait=10",
+    "respond-asynchronously",
+    "do-not-respond-async",
+    "return=respond-async",
+    "respond async",
+  ])("%j does not", (header) => {
+    expect(prefersAsync(header)).toBe(false);
   });
 });

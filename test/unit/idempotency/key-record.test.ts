@@ -25,9 +25,11 @@ const record = (state: KeyRecord["state"]): KeyRecord =>
 const known: Readonly<Record<string, KeyKnowledge>> = {
   free: { kind: "free" },
   running: { kind: "running", fingerprint: "mine", fingerprintVersion: 1, members },
+  accepted: { kind: "accepted", fingerprint: "mine", fingerprintVersion: 1, members },
   final: { kind: "record", record: record("final") },
   "in-flight": { kind: "record", record: record("in-flight") },
   uncertain: { kind: "record", record: record("uncertain") },
+  erased: { kind: "record", record: record("erased") },
   expired: { kind: "record", record: record("expired") },
 };
 
@@ -69,6 +71,19 @@ const table: readonly Cell[] = [
   { state: "running", print: "other", so: "is a mismatch, not in flight", decided: mismatch },
   { state: "running", print: "unknown", so: "is unreadable", decided: unreadable },
   {
+    state: "accepted",
+    print: "same",
+    so: "starts: nobody runs it at the moment",
+    decided: always({ do: "start" }),
+  },
+  { state: "accepted", print: "other", so: "12: is a mismatch, not a start", decided: mismatch },
+  {
+    state: "accepted",
+    print: "unknown",
+    so: "81: is unreadable, never a run",
+    decided: unreadable,
+  },
+  {
     state: "final",
     print: "same",
     so: "56: replays until the millisecond before the expiry, and is expired from it on",
@@ -95,6 +110,14 @@ const table: readonly Cell[] = [
     decided: mismatch,
   },
   { state: "uncertain", print: "unknown", so: "is unreadable", decided: unreadable },
+  {
+    state: "erased",
+    print: "same",
+    so: "69: is erased until it is expired, with the link, and never starts",
+    decided: (_, expired) => ({ do: expired ? "expired" : "erased", link: claimed.link }),
+  },
+  { state: "erased", print: "other", so: "69: is a mismatch still", decided: mismatch },
+  { state: "erased", print: "unknown", so: "81: is unreadable, never a run", decided: unreadable },
   {
     state: "expired",
     print: "same",
@@ -129,7 +152,7 @@ describe("the decision", () => {
   });
 
   it("58: never starts, waits or replays because of a clock alone, however wrong it is", () => {
-    for (const state of ["in-flight", "uncertain", "expired", "final"]) {
+    for (const state of ["in-flight", "uncertain", "erased", "expired", "final"]) {
       const knowledge = known[state];
       if (knowledge === undefined) throw new Error(state);
       for (const nowMs of [0, -1, Number.MAX_SAFE_INTEGER]) {

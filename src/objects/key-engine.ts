@@ -263,7 +263,9 @@ export class KeyEngine {
         plan = await ready.plan(reader, { ids, nowMs: startedAtMs, key: call.key });
       } catch (error) {
         if (error instanceof ReadFailed) return giveUp("The database did not answer.");
-        throw error;
+        const reply = this.#defect(call, error);
+        // A send of an earlier plan may yet commit: then it cannot be said that nothing ran.
+        return mayYetCommit ? this.#unknown(call.key) : reply;
       }
       const fate = await this.#groupCommit.commit(
         submissionOf(call, operation, plan, members, startedAtMs, deadlineMs),

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { balanceOf, transfersOf } from "../support/books.ts";
-import { EVERY_ROUTING, ROUTINGS, useServers } from "../support/suite.ts";
+import { EVERY_ROUTING, lockDatabase, ROUTINGS, useServers } from "../support/suite.ts";
 import {
   type Answer,
   FUNDS_MINOR,
@@ -31,7 +31,7 @@ describe.each(ROUTINGS)("while the first runs, KEY_OBJECTS=%s", (routing) => {
 
   /** A payment that is in flight, and stays so until `finish` is called. */
   const startPayment = async (tenant: Tenant, key: string) => {
-    const unlock = server().lockDatabase();
+    const unlock = lockDatabase(server());
     const first = tenant.pay({}, { key });
     await expect
       .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
@@ -232,7 +232,7 @@ describe("IN_FLIGHT_STATUS=409", () => {
   it("35: a retry gets 409 instead of 423, otherwise the same", async () => {
     const tenant = await openTenant(server());
     const key = newKey();
-    const unlock = server().lockDatabase();
+    const unlock = lockDatabase(server());
     const first = tenant.pay({}, { key });
     await expect
       .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
@@ -255,7 +255,7 @@ describe("a database that is away for longer than a request may take", () => {
   it("51, 60: the caller gets 503, the key is not called free, nothing is stored, and the retry runs once", async () => {
     const tenant = await openTenant(server());
     const key = newKey();
-    const unlock = server().lockDatabase();
+    const unlock = lockDatabase(server());
     const [first, waiter] = await Promise.all([
       tenant.pay({}, { key }),
       sleep(200).then(async () => tenant.pay({}, { key, headers: { Prefer: "wait=15" } })),
@@ -283,7 +283,7 @@ describe("a database that is away for longer than a request may take", () => {
     const tenant = await openTenant(server());
     const key = newKey();
     const first = await tenant.pay({}, { key });
-    const unlock = server().lockDatabase();
+    const unlock = lockDatabase(server());
     const replay = await tenant.pay({}, { key });
     unlock();
     expect(replay).toMatchObject({ status: 201, replayed: true, text: first.text });

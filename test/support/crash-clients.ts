@@ -68,9 +68,16 @@ export class Clients {
     this.#random = setup.random.fork("network");
   }
 
+  /** How many operations were begun. */
+  get begun(): number {
+    return this.#operations.length;
+  }
+
   /** Begins, and goes on until `finish`. */
   start(): void {
     this.#working = Promise.all(TENANTS.map((name) => this.#runTenant(name)));
+    // Awaited in the end, which may be long after it has failed.
+    this.#working.catch(() => undefined);
   }
 
   /**
@@ -98,11 +105,12 @@ export class Clients {
     );
   }
 
-  /** Whatever is under way: no request is made any more. */
-  stop(): void {
+  /** Whatever is under way: no request is made any more when it resolves. */
+  async stop(): Promise<void> {
     this.#draining = true;
     this.#giveUpAtMs = 0;
     this.#agent.destroy();
+    await Promise.allSettled([this.#working, ...this.#late]);
   }
 
   async #runTenant(name: string): Promise<void> {

@@ -1,5 +1,5 @@
 /** What test files share: a server for a block of tests, and the routing modes that both have to pass. */
-import { afterAll, afterEach, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, onTestFinished } from "vitest";
 import { expectBooksBalanced } from "./books.ts";
 import { type Server, type ServerOptions, startServers } from "./server.ts";
 
@@ -40,4 +40,11 @@ export const useServers = <Name extends string>(
     if (server === undefined) throw new Error("Servers run from beforeAll to afterAll.");
     return server;
   };
+};
+
+/** `server.lockDatabase`, undone at the latest when the test ends, however it ends. */
+export const lockDatabase = (server: Server): (() => void) => {
+  const unlock = server.lockDatabase();
+  onTestFinished(unlock);
+  return unlock;
 };

@@ -264,6 +264,9 @@ export class KeyEngine {
       } catch (error) {
         if (error instanceof ReadFailed) return giveUp("The database did not answer.");
         const reply = this.#defect(call, error);
+        // The key may have had its answer before the operation broke: a retry gets that, not the defect.
+        const entry = await this.#findInJournal(call.tenant, call.key);
+        if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
         // A send of an earlier plan may yet commit: then it cannot be said that nothing ran.
         return mayYetCommit ? this.#unknown(call.key) : reply;
       }

@@ -16,16 +16,20 @@ export const EVERY_ROUTING: Record<(typeof ROUTINGS)[number], ServerOptions> = {
 export const useServers = <Name extends string>(
   options: Readonly<Record<Name, ServerOptions>>,
 ): ((name: Name) => Server) => {
-  const names = Object.keys(options) as Name[];
+  const all = Object.keys(options) as Name[];
   const servers = new Map<Name, Server>();
   beforeAll(async () => {
-    const started = await startServers(names.map((name) => options[name]));
-    started.forEach((server, i) => servers.set(names[i] as Name, server));
+    const started = await startServers(all.map((name) => options[name]));
+    started.forEach((server, i) => servers.set(all[i] as Name, server));
   });
+  const used = new Set<Name>();
   const checkedAt = new Map<Name, unknown>();
   afterEach(async () => {
-    for (const [name, server] of servers) {
-      if (options[name].migrated === false || options[name].versionOf !== undefined) continue;
+    const names = [...used];
+    used.clear();
+    for (const name of names) {
+      const server = servers.get(name);
+      if (server === undefined || options[name].migrated === false) continue;
       const [changes] = await server.sql("SELECT total_changes() AS rows");
       if (changes?.["rows"] === checkedAt.get(name)) continue;
       checkedAt.set(name, changes?.["rows"]);
@@ -36,6 +40,7 @@ export const useServers = <Name extends string>(
     for (const server of servers.values()) await server.stop();
   });
   return (name) => {
+    used.add(name);
     const server = servers.get(name);
     if (server === undefined) throw new Error("Servers run from beforeAll to afterAll.");
     return server;

@@ -8,7 +8,11 @@ import {
   IDEMPOTENT_REPLAYED,
   httpDate,
 } from "../contract/headers.ts";
-import { type Fingerprinted, fingerprint } from "../idempotency/fingerprint.ts";
+import {
+  FINGERPRINT_VERSION,
+  type Fingerprinted,
+  fingerprint,
+} from "../idempotency/fingerprint.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
@@ -77,6 +81,7 @@ export const keyedOperation =
           object,
           request,
           fingerprint: print,
+          fingerprintVersion: FINGERPRINT_VERSION,
           requestId: c.get("requestId"),
           origin: originOf(c),
           waitMs: waitMsOf(c.req.header("Prefer")),

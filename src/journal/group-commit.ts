@@ -93,7 +93,8 @@ export class GroupCommit {
         const group = this.#takeGroup();
         if (CRASH_POINTS) await crashPoint("before-claim");
         await this.#commitGroup(group).catch((error: unknown) => this.#abandon(group, error));
-        await this.#setup.between();
+        // Comfort must not hold up commits: storage that does not answer is not waited for.
+        await withTimeout(this.#setup.between(), SEND_TIMEOUT_MS).catch(() => undefined);
       }
     } finally {
       this.#running = false;
@@ -137,6 +138,8 @@ export class GroupCommit {
         case "aborted":
           return this.#split(open, failure.constraint);
         case "not-migrated":
+          // Whose table it is that is missing is not said: the others of the group are not held up by it.
+          if (open.length > 1) return this.#halve(open);
           for (const pending of open) giveUp(pending, "The database is not migrated.");
           return;
         case "unknown":
@@ -162,9 +165,7 @@ export class GroupCommit {
     const [only] = group;
     if (only === undefined) return;
     if (group.length > 1) {
-      const middle = Math.ceil(group.length / 2);
-      await this.#commitGroup(group.slice(0, middle));
-      await this.#commitGroup(group.slice(middle));
+      await this.#halve(group);
       return;
     }
     const { operation, refusalOf, refusalResponse } = only.submission;
@@ -175,6 +176,12 @@ export class GroupCommit {
     }
     only.forcedRefusal = refusalResponse(refusalOf(constraint));
     await this.#commitGroup(group);
+  }
+
+  async #halve(group: readonly Pending[]): Promise<void> {
+    const middle = Math.ceil(group.length / 2);
+    await this.#commitGroup(group.slice(0, middle));
+    await this.#commitGroup(group.slice(middle));
   }
 
   /** Those whose caller still has time; the others are told what is known. */

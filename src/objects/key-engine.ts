@@ -13,7 +13,6 @@ import {
 } from "../idempotency/key-record.ts";
 import {
   differingMembers,
-  FINGERPRINT_VERSION,
   fingerprint,
   type MemberHashes,
   memberHashes,
@@ -26,6 +25,7 @@ import {
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
+  QUEUE_OPERATIONS_MAX,
   REPLANS_MAX,
   STORED_RESPONSE_BYTES_MAX,
   SWEEP_INTERVAL_MS,
@@ -83,6 +83,8 @@ export class KeyEngine {
   readonly #durations = new Durations();
   readonly #flights = new Map<string, Flight>();
   #waiters = 0;
+  /** Reads of the journal under way: bounded like the queue, which they bypass. */
+  #reads = 0;
   readonly #startedAtMs: number;
   /** Until when a batch that got no answer may still commit, by key. */
   readonly #unansweredUntilMs = new Map<string, number>();
@@ -123,7 +125,7 @@ export class KeyEngine {
     const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
     switch (decision.do) {
       case "start":
-        return this.#lead(call);
+        return this.#start(call);
       case "replay":
         return {
           kind: "outcome",
@@ -136,6 +138,12 @@ export class KeyEngine {
       case "in-flight":
         return this.#inFlight(call.key);
       case "mismatch": {
+        if (known.kind === "running") {
+          // A run that has claimed nothing does not own the key: this request may be the one that does.
+          const entry = await this.#findInJournal(call.tenant, call.key);
+          if (entry === "unavailable") return this.#inFlight(call.key);
+          if (entry !== undefined) return this.#recall(call, entry);
+        }
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
         const comparable = Object.keys(decision.members).length > 0;
@@ -159,11 +167,29 @@ export class KeyEngine {
     }
   }
 
+  /** A request that is not valid runs nothing, and so takes no flight: its own correction may come meanwhile. */
+  async #start(call: KeyCall): Promise<KeyReply> {
+    if (this.#flights.size >= QUEUE_OPERATIONS_MAX) {
+      return unavailable("Too many requests are under way.");
+    }
+    const operation = this.#operations.get(call.request.operation);
+    if (operation === undefined) {
+      return this.#defect(call, new Error(`There is no operation ${call.request.operation}.`));
+    }
+    const ready = operation.validate(call.request.params, call.request.body);
+    if (ready.ok) return this.#lead(call, operation, ready.value);
+    // What is decided without the claim must not hide an outcome that this object does not know of.
+    const entry = await this.#findInJournal(call.tenant, call.key);
+    if (entry === "unavailable") return unavailable("The database did not answer.");
+    if (entry !== undefined) return this.#recall(call, entry);
+    return problem("request-invalid", { members: { errors: ready.failure } });
+  }
+
   /** Single flight: from here until the reply, the key runs in this object. */
-  async #lead(call: KeyCall): Promise<KeyReply> {
+  async #lead(call: KeyCall, operation: Operation, ready: ReadyOperation): Promise<KeyReply> {
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
-    const reply = this.#run(call, members, startedAtMs)
+    const reply = this.#run(call, operation, ready, members, startedAtMs)
       .catch((error: unknown) => this.#defect(call, error))
       .finally(() => {
         this.#flights.delete(call.key);
@@ -172,7 +198,7 @@ export class KeyEngine {
     this.#flights.set(call.key, {
       operation: call.request.operation,
       fingerprint: call.fingerprint,
-      fingerprintVersion: FINGERPRINT_VERSION,
+      fingerprintVersion: call.fingerprintVersion,
       members,
       startedAtMs,
       reply,
@@ -224,21 +250,20 @@ export class KeyEngine {
     });
   }
 
-  async #run(call: KeyCall, members: MemberHashes, startedAtMs: number): Promise<KeyReply> {
-    const operation = this.#operations.get(call.request.operation);
-    if (operation === undefined)
-      throw new Error(`There is no operation ${call.request.operation}.`);
-    const ready = operation.validate(call.request.params, call.request.body);
-    // What is decided without the claim must not hide an outcome that this object does not know of.
-    if (!ready.ok || ready.value.reads) {
+  async #run(
+    call: KeyCall,
+    operation: Operation,
+    ready: ReadyOperation,
+    members: MemberHashes,
+    startedAtMs: number,
+  ): Promise<KeyReply> {
+    if (ready.reads) {
+      // A retry is answered before anything is read for it.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry === "unavailable") return unavailable("The database did not answer.");
       if (entry !== undefined) return this.#recall(call, entry);
     }
-    if (!ready.ok) {
-      return problem("request-invalid", { members: { errors: ready.failure } });
-    }
-    return this.#commit(call, operation, ready.value, members, startedAtMs);
+    return this.#commit(call, operation, ready, members, startedAtMs);
   }
 
   /** Plans and submits, again while facts are stale. */
@@ -319,11 +344,15 @@ export class KeyEngine {
     tenant: string,
     key: string,
   ): Promise<JournalEntry | undefined | "unavailable"> {
+    if (this.#reads >= QUEUE_OPERATIONS_MAX) return "unavailable";
+    this.#reads += 1;
     try {
       const read = findRecords(this.#setup.db, tenant, [key]);
       return (await withTimeout(read, SEND_TIMEOUT_MS)).get(key);
     } catch {
       return "unavailable";
+    } finally {
+      this.#reads -= 1;
     }
   }
 
@@ -344,7 +373,8 @@ export class KeyEngine {
    */
   #absent(key: string): KeyStatus {
     const untilMs = Math.max(
-      this.#startedAtMs + BATCH_LIFE_MS,
+      // A predecessor that does not know that it was replaced goes on for the budget of its requests.
+      this.#startedAtMs + COMMIT_BUDGET_MS + SEND_TIMEOUT_MS + BATCH_LIFE_MS,
       this.#unansweredUntilMs.get(key) ?? 0,
     );
     const afterMs = untilMs - this.#setup.clock();
@@ -418,7 +448,7 @@ const unavailable = (detail: string): KeyReply =>
 
 const askingOf = (call: KeyCall): Asking => ({
   fingerprintIn: (version) =>
-    version === FINGERPRINT_VERSION ? call.fingerprint : fingerprint(call.request, version),
+    version === call.fingerprintVersion ? call.fingerprint : fingerprint(call.request, version),
   waits: call.waitMs > 0,
 });
 
@@ -443,26 +473,32 @@ const submissionOf = (
     return { code, status: known.status, body: JSON.stringify(document) };
   };
   const answerBody = JSON.stringify(plan.answer.body);
-  const tooLarge = answerBody.length > STORED_RESPONSE_BYTES_MAX;
+  const flaw =
+    answerBody.length > STORED_RESPONSE_BYTES_MAX
+      ? TOO_LARGE
+      : HEADER_VALUE.test(plan.answer.link)
+        ? undefined
+        : NO_HEADER_VALUE;
   const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;
   return {
     tenant: call.tenant,
     key: call.key,
     operation: operation.name,
-    fingerprintVersion: FINGERPRINT_VERSION,
+    fingerprintVersion: call.fingerprintVersion,
     fingerprint: call.fingerprint,
     members,
     object: call.object,
-    // An answer that cannot be stored could not be replayed: refused before it happens, and that is stored.
-    plan: tooLarge
-      ? {
-          ...plan,
-          guards: [refuse("operation-failed", TOO_LARGE)],
-          effects: [],
-          answer: { ...plan.answer, body: {} },
-        }
-      : plan,
-    answerBody: tooLarge ? "{}" : answerBody,
+    // An answer that cannot be stored, or not be sent, could not be replayed: refused before it happens, and that is stored.
+    plan:
+      flaw !== undefined
+        ? {
+            ...plan,
+            guards: [refuse("operation-failed", flaw)],
+            effects: [],
+            answer: { ...plan.answer, link: "", body: {} },
+          }
+        : plan,
+    answerBody: flaw !== undefined ? "{}" : answerBody,
     bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
     createdAtMs: startedAtMs,
     expiresAtS,
@@ -472,6 +508,12 @@ const submissionOf = (
     refusalOf: operation.refusalOf,
   };
 };
+
+/** RFC 9110 section 5.5, without spaces: what `Location` may hold. */
+const HEADER_VALUE = /^[\x21-\x7e]+$/;
+
+const NO_HEADER_VALUE =
+  "The answer's link is no header value: encode what it is made of. Nothing was changed.";
 
 const TOO_LARGE = `The answer would be larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored. Nothing was changed.`;
 

@@ -11,6 +11,7 @@ import {
   TRANSFER_CONSTRAINTS,
   transferGuards,
 } from "../ledger/transfer.ts";
+import { isSystemAccount } from "../ledger/account.ts";
 import { amountMinor } from "../kernel/money.ts";
 import { absent, byId, exists, refuse, require } from "../kernel/plan.ts";
 import { sql } from "../kernel/sql.ts";
@@ -31,6 +32,12 @@ export const createRefund = defineOperation({
   refusals: {
     "unknown-payment": 404,
     "refund-exceeds-payment": 409,
+    "not-refundable": {
+      status: 409,
+      title: "Not refundable",
+      cause: "The payment moved money into or out of the ledger, which needs a right of its own.",
+      cure: "Reverse it by a payment in the other direction, with the scope ledger:fund.",
+    },
     "unknown-account": 409,
     "currency-mismatch": 409,
     "insufficient-funds": 402,
@@ -63,6 +70,14 @@ export const createRefund = defineOperation({
       return {
         facts: [absent("transfers", byId(params.id))],
         guards: [refuse("unknown-payment", `There is no payment ${params.id}.`)],
+        effects: [],
+        answer,
+      };
+    }
+    // A refund would move system money without the right that the payment needed.
+    if (isSystemAccount(payment.source) || isSystemAccount(payment.destination)) {
+      return {
+        guards: [refuse("not-refundable", "Money from or to a system account is not refunded.")],
         effects: [],
         answer,
       };

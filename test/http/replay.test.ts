@@ -19,7 +19,7 @@ const serverFor = useServers({
   ...EVERY_ROUTING,
   "not migrated": { migrated: false },
   limited: { newKeysPerMinute: NEW_KEYS_PER_MINUTE, vars: { KEY_OBJECTS: "per-key" } },
-  roomy: { vars: { KEY_OBJECTS: "per-key" }, versionOf: 3 },
+  roomy: { vars: { KEY_OBJECTS: "per-key" }, versionOf: "limited" },
 });
 
 /** What the runtime, not the Worker, says of a connection. */

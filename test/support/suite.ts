@@ -7,19 +7,27 @@ import { type Server, type ServerOptions, startServers } from "./server.ts";
 export const ROUTINGS = ["1", "per-key"] as const;
 
 /** For `useServers`: a server for each routing mode. */
-export const EVERY_ROUTING: Record<(typeof ROUTINGS)[number], ServerOptions> = {
+export const EVERY_ROUTING = {
   "1": { vars: { KEY_OBJECTS: "1" } },
   "per-key": { vars: { KEY_OBJECTS: "per-key" } },
-};
+} satisfies Record<(typeof ROUTINGS)[number], ServerOptions>;
+
+/** As for `startServers`, but another version is of a server with a name. */
+type NamedOptions<Name> = Omit<ServerOptions, "versionOf"> & { readonly versionOf?: NoInfer<Name> };
 
 /** Servers for the tests of this file, by name. After each test that changed something, its books must balance. */
 export const useServers = <Name extends string>(
-  options: Readonly<Record<Name, ServerOptions>>,
+  options: Readonly<Record<Name, NamedOptions<Name>>>,
 ): ((name: Name) => Server) => {
   const all = Object.keys(options) as Name[];
   const servers = new Map<Name, Server>();
   beforeAll(async () => {
-    const started = await startServers(all.map((name) => options[name]));
+    const started = await startServers(
+      all.map((name): ServerOptions => {
+        const { versionOf, ...rest }: NamedOptions<Name> = options[name];
+        return versionOf === undefined ? rest : { ...rest, versionOf: all.indexOf(versionOf) };
+      }),
+    );
     started.forEach((server, i) => servers.set(all[i] as Name, server));
   });
   const used = new Set<Name>();

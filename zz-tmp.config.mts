@@ -1,0 +1,79 @@
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+// wrangler's notes about secrets in files do not concern tests, which bring their own; and no test asks
+// Cloudflare where this machine is.
+process.env["WRANGLER_LOG"] ??= "error";
+process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false";
+
+/** Outside workerd nothing replaces the name, see [define] in wrangler.toml. */
+const define = { CRASH_POINTS: "false" };
+
+/**
+ * Four kinds of test, from the inside out: pure code, code inside workerd, a Worker seen over HTTP,
+ * and a Worker that is killed. Nothing here stands in for D1, for objects or for the runtime.
+ */
+export default defineConfig({
+  test: {
+    // .ci/run counts from the JSON file; people read the other.
+    reporters: ["default", ["json", { outputFile: ".reports/vitest.json" }]],
+    projects: [
+      {
+        define,
+        test: {
+          name: "unit",
+          environment: "node",
+          include: ["test/unit/**/*.test.ts"],
+          // Pure modules: one copy of each serves every file, and loading them is most of the time.
+          isolate: false,
+        },
+      },
+      {
+        plugins: [
+          cloudflareTest(async () => ({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: {
+              bindings: {
+                TEST_MIGRATIONS: await readD1Migrations("migrations"),
+                // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.
+                TOKEN_SECRET: "test-only-token-secret-0123456789abcdefghijklmnop",
+                FINGERPRINT_SECRET: "test-only-fingerprint-secret-0123456789abcdefghij",
+              },
+            },
+          })),
+        ],
+        test: {
+          name: "worker",
+          include: ["test/worker/**/*.test.ts", "test/worker/**/*.test.tsx"],
+        },
+      },
+      {
+        define,
+        test: {
+          name: "http",
+          environment: "node",
+          include: ["test/http/**/*.test.ts"],
+          // A server is started first.
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+          isolate: false,
+          maxWorkers: 2,
+        },
+      },
+      {
+        define,
+        test: {
+          name: "crash",
+          environment: "node",
+          include: ["test/crash/**/*.test.ts"],
+          // Each test starts a server, kills it, and starts it again on the same folder. Two at once
+          // would share the cores, and then what a time-out means is the machine, not the Worker.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});

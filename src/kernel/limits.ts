@@ -49,6 +49,11 @@ export const RECOVERY_PAUSE_MS = 50;
 export const RECOVERY_PAUSE_MS_MAX = 800;
 /** D1 ends a batch after 30 s; until then a batch we gave up on may still commit. */
 export const BATCH_LIFE_MS = 30_000;
+/**
+ * How long after its start an object cannot call a key free: a predecessor that does not know that it was replaced goes
+ * on for the budget of its requests, and its last batch may take its time.
+ */
+export const ABSENCE_UNKNOWN_MS = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS + BATCH_LIFE_MS;
 /** Facts that change under us three times in a row mean contention: the client should come back. */
 export const REPLANS_MAX = 3;
 

@@ -21,6 +21,7 @@ import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
+  ABSENCE_UNKNOWN_MS,
   BATCH_LIFE_MS,
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
@@ -373,8 +374,7 @@ export class KeyEngine {
    */
   #absent(key: string): KeyStatus {
     const untilMs = Math.max(
-      // A predecessor that does not know that it was replaced goes on for the budget of its requests.
-      this.#startedAtMs + COMMIT_BUDGET_MS + SEND_TIMEOUT_MS + BATCH_LIFE_MS,
+      this.#startedAtMs + ABSENCE_UNKNOWN_MS,
       this.#unansweredUntilMs.get(key) ?? 0,
     );
     const afterMs = untilMs - this.#setup.clock();

@@ -40,6 +40,9 @@ export const GROUP_BYTES_MAX = 1024 * 1024;
 /** Sixteen full groups: more than D1 commits in the budget of a request, so more would only time out. */
 export const QUEUE_OPERATIONS_MAX = 1_024;
 
+/** A full queue, and as many requests again that still read what they need. */
+export const FLIGHTS_PER_OBJECT_MAX = 2 * QUEUE_OPERATIONS_MAX;
+
 /** What one request may spend on D1, re-sends and recovery included; clients time out soon after. */
 export const COMMIT_BUDGET_MS = 5_000;
 /** One send or recovery read. Two fit the budget, so a lost answer is looked up and sent once more. */

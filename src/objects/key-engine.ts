@@ -26,7 +26,7 @@ import {
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
-  QUEUE_OPERATIONS_MAX,
+  FLIGHTS_PER_OBJECT_MAX,
   REPLANS_MAX,
   STORED_RESPONSE_BYTES_MAX,
   SWEEP_INTERVAL_MS,
@@ -170,7 +170,7 @@ export class KeyEngine {
 
   /** A request that is not valid runs nothing, and so takes no flight: its own correction may come meanwhile. */
   async #start(call: KeyCall): Promise<KeyReply> {
-    if (this.#flights.size >= QUEUE_OPERATIONS_MAX) {
+    if (this.#flights.size >= FLIGHTS_PER_OBJECT_MAX) {
       return unavailable("Too many requests are under way.");
     }
     const operation = this.#operations.get(call.request.operation);
@@ -345,7 +345,7 @@ export class KeyEngine {
     tenant: string,
     key: string,
   ): Promise<JournalEntry | undefined | "unavailable"> {
-    if (this.#reads >= QUEUE_OPERATIONS_MAX) return "unavailable";
+    if (this.#reads >= FLIGHTS_PER_OBJECT_MAX) return "unavailable";
     this.#reads += 1;
     try {
       const read = findRecords(this.#setup.db, tenant, [key]);

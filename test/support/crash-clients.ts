@@ -281,10 +281,10 @@ class Client {
     if (draw < 0.5) return [this.#anyPayment()];
     if (draw < 0.68) return this.#refunds();
     if (draw < 0.86) return [this.#stock("mug", this.#random.pick([-3, -2, -1, 1, 2, 3]))];
-    if (draw < 0.93) return [this.#account()];
-    if (draw < 0.95)
+    if (draw < 0.94) return [this.#account()];
+    if (draw < 0.965)
       return [this.#product(`p-${this.#name}-${this.#count}`, this.#random.int(0, 9))];
-    if (draw < 0.97) return [this.#stock("last-units", -1)];
+    if (draw < 0.98) return [this.#stock("last-units", -1)];
     return [this.#toBeRefused()];
   }
 
@@ -323,8 +323,8 @@ class Client {
     if (payment === undefined) return [this.#anyPayment()];
     const quarter = { amountMinor: Math.floor(payment.amountMinor / 4) };
     const draw = this.#random.next();
-    if (draw < 0.1) return [this.#refundOf(payment, { amountMinor: payment.amountMinor + 1 })];
-    if (draw < 0.2) return [this.#refundOf(payment, quarter), this.#refundOf(payment, {})];
+    if (draw < 0.06) return [this.#refundOf(payment, { amountMinor: payment.amountMinor + 1 })];
+    if (draw < 0.16) return [this.#refundOf(payment, quarter), this.#refundOf(payment, {})];
     return [this.#refundOf(payment, draw < 0.4 ? {} : quarter)];
   }
 

@@ -1,6 +1,6 @@
 /**
  * `npm run faults`: writes test/README.md from vitest's report: which test shows what each numbered fault must get.
- * `--check` compares instead, and fails if a number has no passed test, or if the page is not what the tests say.
+ * `--check` writes nothing, and fails if a number has no passed test or no row on the page.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
@@ -170,10 +170,12 @@ await main(async () => {
     throw new Complaint(`No passed test for: ${missing.map(([number]) => number).join(", ")}.`);
   }
   const path = join(root, "test/README.md");
-  const text = page(shown);
   if (!values.check) {
-    writeFileSync(path, text);
-  } else if (!existsSync(path) || readFileSync(path, "utf8") !== text) {
-    throw new Complaint("test/README.md is not what the tests say: run npm run faults.");
+    writeFileSync(path, page(shown));
+    return;
   }
+  const written = existsSync(path) ? readFileSync(path, "utf8") : "";
+  const absent = FAULTS.filter(([number]) => !written.includes(`\n| ${number} | `));
+  if (absent.length > 0)
+    throw new Complaint("test/README.md is not up to date: run npm run faults.");
 });

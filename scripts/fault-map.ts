@@ -93,7 +93,10 @@ type Shown = { readonly title: string; readonly file: string };
 
 /** "36–41", "3, 4", "51a" at the start of a title, or of a group's. */
 const numbersOf = (title: string): string[] => {
-  const head = /^(\d+[a-d]?(?:\s*[,–-]\s*\d+[a-d]?)*)[:\s]/.exec(title)?.[1];
+  const head =
+    /^(\d+[a-d]?(?:\s*[,–-]\s*\d+[a-d]?)*)(?::| (?=SIGKILL|KEY_OBJECTS|with one object))/.exec(
+      title,
+    )?.[1];
   if (head === undefined) return [];
   return head.split(/\s*,\s*/).flatMap((part) => {
     const [from = "", to] = part.split(/\s*[–-]\s*/);

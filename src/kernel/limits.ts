@@ -31,6 +31,10 @@ export const KEY_LIFETIME_SECONDS_MAX = 30 * 24 * 60 * 60;
 
 /** A group amortises the round trip; past 64 the last caller waits longer than it gains. */
 export const GROUP_OPERATIONS_MAX = 64;
+/** The shortest that a timer can be: callers who overlap are read from their sockets within two or three. */
+export const GATHER_MOMENT_MS = 1;
+/** Much less than a batch takes, which is what a caller who missed this one would wait for. */
+export const GATHER_MOMENTS_MAX = 3;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
 /** D1's own limit. It is not enforced locally, so it is here. */

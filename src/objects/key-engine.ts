@@ -84,6 +84,8 @@ export class KeyEngine {
   readonly #durations = new Durations();
   readonly #flights = new Map<string, Flight>();
   #waiters = 0;
+  /** Runs led so far. */
+  #led = 0;
   /** Reads of the journal under way: bounded like the queue, which they bypass. */
   #reads = 0;
   readonly #startedAtMs: number;
@@ -188,6 +190,7 @@ export class KeyEngine {
 
   /** Single flight: from here until the reply, the key runs in this object. */
   async #lead(call: KeyCall, operation: Operation, ready: ReadyOperation): Promise<KeyReply> {
+    this.#led += 1;
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
     const reply = this.#run(call, operation, ready, members, startedAtMs)
@@ -408,19 +411,20 @@ export class KeyEngine {
     }
   }
 
-  /** Writes copies once the object is quiet. */
+  /** Writes copies once nothing has come in for a while: a write costs the same for one copy as for many. */
   #flushSoon(): void {
     if (this.#flushTimer !== undefined) return;
+    const led = this.#led;
     this.#flushTimer = setTimeout(() => {
       this.#flushTimer = undefined;
-      if (this.#flights.size === 0) this.#setup.keepAlive(this.#flush());
+      if (this.#flights.size === 0 && this.#led === led) this.#setup.keepAlive(this.#flush());
       else this.#flushSoon();
     }, COPY_IDLE_MS);
   }
 
   /** Under unbroken load nothing is ever quiet: then between two batches, when the lag reaches its bound. */
-  async #flushIfBehind(): Promise<void> {
-    if (this.#copies.lag >= COPY_LAG_MAX) await this.#flush();
+  #flushIfBehind(): Promise<void> | undefined {
+    return this.#copies.lag >= COPY_LAG_MAX ? this.#flush() : undefined;
   }
 
   async #flush(): Promise<void> {
@@ -463,14 +467,14 @@ const submissionOf = (
   startedAtMs: number,
   deadlineMs: number,
 ): Submission => {
-  const refusalResponse = (code: string, detail?: string) => {
+  const instance = keyPath(call.key);
+  const refusalDocument = (code: string, detail?: string) => {
     const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
-    const document = problemDocument(code, call.origin, {
+    return problemDocument(code, call.origin, {
       problem: known,
-      instance: keyPath(call.key),
+      instance,
       ...(detail === undefined ? {} : { detail }),
     });
-    return { code, status: known.status, body: JSON.stringify(document) };
   };
   const answerBody = JSON.stringify(plan.answer.body);
   const flaw =
@@ -504,7 +508,7 @@ const submissionOf = (
     expiresAtS,
     forgetAtS: expiresAtS + TOMBSTONE_SECONDS,
     deadlineMs,
-    refusalResponse,
+    refusalDocument,
     refusalOf: operation.refusalOf,
   };
 };

@@ -46,7 +46,7 @@ test("36 SIGKILL before the claim is sent: the retry runs, once", async () => {
 });
 
 test("37 SIGKILL while the batch is on its way: the retry replays or runs, never both", async () => {
-  const kills = ["batch-sent", "batch-sent", "batch-sent"] as const;
+  const kills = ["batch-sent", "batch-sent", "batch-sent", "batch-sent", "batch-sent"] as const;
   expect(await brokenBy({ mode: "1", kills })).toEqual([]);
 });
 

@@ -101,11 +101,17 @@ const armingOf = (kill: Kill, random: Random): Arming | undefined => {
   if (kill === "any-moment") return undefined;
   const point = typeof kill === "string" ? kill : kill[0];
   const countdown = typeof kill === "string" ? random.int(...COUNTDOWNS[point]) : kill[1];
-  return { point, countdown, delayMs: GOES_ON.has(point) ? random.int(0, 15) : 0 };
+  return { point, countdown, delayMs: delayMsOf(point, random) };
 };
 
-/** What was begun there goes on: the batch may commit, the answer may leave, before the end comes or not. */
-const GOES_ON: ReadonlySet<CrashPoint> = new Set(["batch-sent", "answer-sent"]);
+/**
+ * What was begun at these two points goes on: the batch may commit, the answer may leave, before the end comes or
+ * not. Mostly the end comes within the few milliseconds that a batch takes.
+ */
+const delayMsOf = (point: CrashPoint, random: Random): number => {
+  if (point !== "batch-sent" && point !== "answer-sent") return 0;
+  return random.chance(0.7) ? random.int(0, 4) : random.int(5, 15);
+};
 
 /** Some business is done before each kill: so often is the point reached, at least and at most. */
 const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {

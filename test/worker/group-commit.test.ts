@@ -64,6 +64,25 @@ const queued = async (one: Incarnation, calls: readonly KeyCall[]): Promise<KeyR
   return replies;
 };
 
+describe("callers that overlap", () => {
+  it("go together again: the first to come back waits a moment for the others, and no longer", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const one = incarnation();
+    const pay = () => payment(tenant, "alice", "bob", 1);
+    await queued(one, [pay(), pay()]);
+
+    const replies = one.run(async (engine) => {
+      const first = engine.submit(pay());
+      await scheduler.wait(0);
+      return Promise.all([first, engine.submit(pay())]);
+    });
+    expect((await replies).map(verdict)).toEqual([201, 201]);
+    expect(verdict(await one.submit(pay()))).toBe(201);
+    expect(claimsIn(one)).toEqual([1, 2, 2, 1]);
+    await expectSoundBooks(tenant);
+  });
+});
+
 describe("each operation stands or falls alone", () => {
   it("46: of two payments of 60 from an account of 100 in one group one is made, one refused", async () => {
     const tenant = await openBooks({ accounts: { alice: 100, bob: 0, carol: 0 } });

@@ -4,6 +4,7 @@ import type { Reader } from "../../../src/journal/reader.ts";
 import { IdSource } from "../../../src/kernel/ids.ts";
 import { isJsonObject, type Json } from "../../../src/kernel/json.ts";
 import type { Plan } from "../../../src/kernel/plan.ts";
+import { sql, trusted } from "../../../src/kernel/sql.ts";
 import { adjustStock } from "../../../src/operations/adjust-stock.ts";
 import { createAccount } from "../../../src/operations/create-account.ts";
 import { createPayment } from "../../../src/operations/create-payment.ts";
@@ -262,7 +263,7 @@ describe("refunds.create", () => {
     expect(facts).toEqual([
       {
         table: "transfers",
-        where: { text: "id = ? AND refunded = ?", params: [PAYMENT, 250] },
+        where: sql`id = ${PAYMENT} AND refunded = ${250}`,
         negated: false,
       },
     ]);
@@ -341,8 +342,8 @@ describe("stock.adjust", () => {
     expect(answer.computed).toEqual({
       quantity: {
         table: "products",
-        value: { text: "quantity", params: [] },
-        where: { text: "sku = ?", params: ["mug"] },
+        value: trusted("quantity"),
+        where: sql`sku = ${"mug"}`,
       },
     });
   });

@@ -44,7 +44,7 @@ export const PROBLEMS = {
     use: "same-key",
     shouldRetry: false,
     cause: "The body or the query does not have the form that this operation documents.",
-    cure: "Correct it. The key is still free: nothing was stored.",
+    cure: "Correct it, and keep the key: this try changed nothing.",
   },
   unauthenticated: {
     status: 401,
@@ -84,7 +84,7 @@ export const PROBLEMS = {
     use: "same-key",
     shouldRetry: false,
     cause: "The body is longer than this API reads.",
-    cure: "Send a smaller body. Nothing was stored.",
+    cure: "Send a smaller body, with the same key: this try changed nothing.",
   },
   "unsupported-media-type": {
     status: 415,
@@ -254,7 +254,7 @@ export const PROBLEMS = {
     title: "Internal error",
     use: "same-key",
     shouldRetry: true,
-    cause: "Something broke on our side before anything ran.",
+    cause: "Something broke on our side before this try ran anything.",
     cure: "Send the same request again with the same key.",
   },
   "temporarily-unavailable": {
@@ -262,7 +262,8 @@ export const PROBLEMS = {
     title: "Temporarily unavailable",
     use: "same-key",
     shouldRetry: true,
-    cause: "The request was not carried out: the database was away or too busy.",
+    cause:
+      "This try was not carried out: the database was away or too busy. An earlier try with this key may have been.",
     cure: "Send the same request again with the same key after Retry-After.",
   },
   "outcome-unknown-yet": {

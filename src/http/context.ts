@@ -10,4 +10,6 @@ export type HttpEnv = {
 export type HttpContext = Context<HttpEnv>;
 
 /** Where this Worker is reached, without a trailing slash. */
-export const originOf = (c: HttpContext): string => new URL(c.req.url).origin;
+export const originOf = (c: HttpContext): string =>
+  // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.
+  URL.parse(c.req.url)?.origin ?? "";

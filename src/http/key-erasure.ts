@@ -3,11 +3,14 @@
  * again. Repeating it changes nothing, so it needs no key of its own.
  */
 import { parseIdempotencyKey } from "../idempotency/key.ts";
+import type { Erasure } from "../objects/key-call.ts";
 import { objectFor } from "../objects/routing.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
 import { callObject } from "./object-call.ts";
 import { problemResponse } from "./problem-response.ts";
+
+const UNAVAILABLE: Erasure = { kind: "unavailable" };
 
 export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["payments:write"]);
@@ -16,7 +19,10 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
   const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
-  const erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value));
+  // An object that does not answer may have erased or not: to repeat is safe.
+  const erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value)).catch(
+    () => UNAVAILABLE,
+  );
   switch (erasure.kind) {
     case "unknown-key":
       return problemResponse(c, "not-found");
@@ -28,9 +34,13 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
       const { record, forgetAtS } = erasure;
       // Keys may have been spread over objects anew since the claim.
       if (erasure.object !== object) {
-        await callObject(c.env, erasure.object, (stub) =>
-          stub.eraseCopy(tenant, key.value, record, forgetAtS),
-        );
+        try {
+          await callObject(c.env, erasure.object, (stub) =>
+            stub.eraseCopy(tenant, key.value, record, forgetAtS),
+          );
+        } catch {
+          return problemResponse(c, "temporarily-unavailable");
+        }
       }
       return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
     }

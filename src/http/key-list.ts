@@ -11,7 +11,7 @@ import type { HttpContext } from "./context.ts";
 import { toKeyView } from "./key-status.ts";
 import { problemResponse } from "./problem-response.ts";
 
-const keyListSearch = pageSearch(z.string().max(255)).extend({
+export const keyListSearch = pageSearch(z.string().max(255)).extend({
   state: z.enum(LISTED_STATES),
 });
 

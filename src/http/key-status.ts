@@ -15,7 +15,10 @@ export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
   const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
-  const status = await callObject(c.env, object, (stub) => stub.lookUp(tenant, key.value));
+  // An object that does not answer is as little known of as a database that does not.
+  const status = await callObject(c.env, object, (stub) => stub.lookUp(tenant, key.value)).catch(
+    () => "unavailable" as const,
+  );
   if (status === "unavailable") return problemResponse(c, "temporarily-unavailable");
   const retryAfter: Record<string, string> =
     status.afterMs === undefined

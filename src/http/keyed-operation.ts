@@ -9,7 +9,11 @@ import {
   httpDate,
 } from "../contract/headers.ts";
 import { retryAfterSeconds } from "../contract/problems.ts";
-import { type Fingerprinted, fingerprint } from "../idempotency/fingerprint.ts";
+import {
+  FINGERPRINT_VERSION,
+  type Fingerprinted,
+  fingerprint,
+} from "../idempotency/fingerprint.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
@@ -79,6 +83,7 @@ export const keyedOperation =
           object,
           request,
           fingerprint: print,
+          fingerprintVersion: FINGERPRINT_VERSION,
           requestId: c.get("requestId"),
           origin: originOf(c),
           waitMs: waitMsOf(prefer),

@@ -3,7 +3,7 @@
  * and approximate; a key that this isolate has counted is a retry, and is not counted again.
  */
 import { BoundedMap } from "../kernel/bounded-map.ts";
-import { COUNTED_KEYS_MAX } from "../kernel/limits.ts";
+import { COUNTED_KEYS_MAX, KEY_LENGTH_MAX } from "../kernel/limits.ts";
 
 /** The period of the rate limiting binding in `wrangler.toml`. */
 export const RATE_PERIOD_MS = 60_000;
@@ -15,7 +15,8 @@ export const isOverNewKeyLimit = async (
   tenant: string,
   key: string | undefined,
 ): Promise<boolean> => {
-  if (limiter === undefined || key === undefined) return false;
+  // What is no key is refused anyway, and is not worth remembering.
+  if (limiter === undefined || key === undefined || key.length > KEY_LENGTH_MAX + 2) return false;
   const name = `${tenant} ${key}`;
   if (counted.get(name) === true) return false;
   const { success } = await limiter.limit({ key: tenant });

@@ -9,6 +9,7 @@ export const callObject = async <Value>(
   object: string,
   call: (stub: KeyObjectMethods) => Promise<Value>,
 ): Promise<Value> => {
+  let broken: unknown;
   for (let tries = 1; ; tries++) {
     // A stub whose call broke is dead: each try takes a new one.
     // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
@@ -16,7 +17,9 @@ export const callObject = async <Value>(
     try {
       return await call(stub);
     } catch (error) {
-      if (tries === OBJECT_CALLS_MAX || !isWorthRepeating(error)) throw error;
+      // A call that broke may have been carried out, whatever became of those after it.
+      if (!isOverloaded(error)) broken = error;
+      if (tries === OBJECT_CALLS_MAX || !isWorthRepeating(error)) throw broken ?? error;
     }
   }
 };

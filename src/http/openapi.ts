@@ -17,6 +17,8 @@ import { KEY_LENGTH_MAX, KEY_LENGTH_MIN, WAIT_SECONDS_MAX } from "../kernel/limi
 import type { Operation } from "../operations/define-operation.ts";
 import type { Query } from "../operations/define-query.ts";
 import { type HttpContext, originOf } from "./context.ts";
+import { keyListSearch } from "./key-list.ts";
+import { revocationInput } from "./revoked-tokens.ts";
 
 type Definitions = {
   readonly operations: readonly Operation[];
@@ -82,6 +84,9 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
     add(operation.path, operation.method, operationEntry(operation));
   for (const query of queries) add(query.path, "GET", queryEntry(query));
   add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
+  add("/v1/idempotency-keys", "GET", keyListEntry());
+  add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
+  add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
   add("/healthz", "GET", healthEntry());
   return {
     openapi: "3.1.0",
@@ -94,9 +99,12 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
     },
     servers: [{ url: "/" }],
     security: [{ bearer: [] }],
-    tags: [...new Set([...operations, ...queries].map(tagOf)), "idempotency-keys", "service"].map(
-      (name) => ({ name }),
-    ),
+    tags: [
+      ...new Set([...operations, ...queries].map(tagOf)),
+      "idempotency-keys",
+      "ops",
+      "service",
+    ].map((name) => ({ name })),
     paths,
     components: {
       securitySchemes: {
@@ -147,6 +155,16 @@ const operationEntry = (operation: Operation): Schema => ({
       },
       content: { [JSON_TYPE]: { schema: jsonSchema(operation.output, "output") } },
     },
+    "202": {
+      description:
+        "Accepted, with `Prefer: respond-async`: durable, and carried out whether or not you come back. Send the same request again, or follow `Location`.",
+      headers: {
+        ...refs([REQUEST_ID, "Retry-After"]),
+        Location: { description: "Where the key's state is told", schema: { type: "string" } },
+        "Preference-Applied": { description: "RFC 7240 section 3", schema: { type: "string" } },
+      },
+      content: { [JSON_TYPE]: { schema: ACCEPTED_SCHEMA } },
+    },
     ...problemResponses(
       [
         ...KEYED.map((code) => [code, PROBLEMS[code]] as const),
@@ -178,15 +196,7 @@ const keyStatusEntry = (): Schema => ({
   summary: "What became of a key",
   description: "Needs the scope `read`. Never reveals the stored answer.",
   tags: ["idempotency-keys"],
-  parameters: [
-    {
-      name: "key",
-      in: "path",
-      required: true,
-      schema: { type: "string" },
-      description: "The key, percent-encoded",
-    },
-  ],
+  parameters: [PATH_KEY],
   responses: {
     "200": {
       description: "Its state. `Retry-After` comes with `unknown-yet`.",
@@ -194,6 +204,85 @@ const keyStatusEntry = (): Schema => ({
       content: { [JSON_TYPE]: { schema: { $ref: "#/components/schemas/KeyState" } } },
     },
     ...problemResponses(KEY_READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const PATH_KEY: Schema = {
+  name: "key",
+  in: "path",
+  required: true,
+  schema: { type: "string" },
+  description: "The key, percent-encoded",
+};
+
+const keyListEntry = (): Schema => ({
+  operationId: "idempotency-keys.list",
+  summary: "The keys in one state",
+  description: "Needs the scope `read`. By key; never reveals the stored answers.",
+  tags: ["idempotency-keys"],
+  parameters: parametersOf(keyListSearch, "query"),
+  responses: {
+    "200": {
+      description:
+        "A page. `next` is what `after` of the next page must be; null: it was the last.",
+      headers: refs([REQUEST_ID]),
+      content: {
+        [JSON_TYPE]: {
+          schema: {
+            type: "object",
+            required: ["data", "next"],
+            properties: {
+              data: { type: "array", items: { $ref: "#/components/schemas/KeyState" } },
+              next: nullable("string"),
+            },
+          },
+        },
+      },
+    },
+    ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const keyErasureEntry = (): Schema => ({
+  operationId: "idempotency-keys.erase",
+  summary: "Erase the stored answer of a key",
+  description:
+    "Needs the scope `payments:write`. The key stays used: it answers 410 and never runs again. May be repeated.",
+  tags: ["idempotency-keys"],
+  parameters: [PATH_KEY],
+  responses: {
+    "204": { description: "Erased.", headers: refs([REQUEST_ID]) },
+    ...problemResponses(
+      [...KEY_READ, "request-in-flight" as const].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const revocationEntry = (): Schema => ({
+  operationId: "ops.revoke-token",
+  summary: "Revoke a token everywhere, within ten seconds",
+  description: "Needs the scope `ops:act`. May be repeated.",
+  tags: ["ops"],
+  parameters: [
+    {
+      name: "jti",
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+      description: "The token's `jti`, percent-encoded",
+    },
+  ],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(revocationInput, "input") } },
+  },
+  responses: {
+    "204": { description: "Revoked.", headers: refs([REQUEST_ID]) },
+    ...problemResponses(
+      [...READ, "body-too-large" as const, "unsupported-media-type" as const].map(
+        (code) => [code, PROBLEMS[code]] as const,
+      ),
+    ),
   },
 });
 
@@ -315,7 +404,7 @@ const Prefer: Schema = {
   name: "Prefer",
   in: "header",
   required: false,
-  description: `\`wait=N\`: if the key is in flight, hold the request for up to N seconds (at most ${WAIT_SECONDS_MAX}) and replay (RFC 7240).`,
+  description: `\`wait=N\`: if the key is in flight, hold the request for up to N seconds (at most ${WAIT_SECONDS_MAX}) and replay. \`respond-async\`: accept the request durably, and answer 202 (RFC 7240).`,
   schema: { type: "string" },
   example: "wait=20",
 };
@@ -379,6 +468,16 @@ const PROBLEM_SCHEMA: Schema = {
       items: { type: "string" },
     },
     link: { type: "string", description: "Path of what the key made" },
+  },
+};
+
+const ACCEPTED_SCHEMA: Schema = {
+  type: "object",
+  required: ["key", "state", "link"],
+  properties: {
+    key: { type: "string" },
+    state: { enum: ["in-flight"] },
+    link: { type: "string", description: "Path of the key's state" },
   },
 };
 

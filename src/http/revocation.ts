@@ -26,7 +26,9 @@ export const isRevoked = async (
   later: (work: Promise<unknown>) => void,
 ): Promise<boolean | "unknown"> => {
   let snapshot = snapshots.get(env.REVOCATIONS);
-  const ageMs = snapshot === undefined ? Number.POSITIVE_INFINITY : nowMs - snapshot.takenAtMs;
+  // A clock that was set back makes a list from the future: as little worth as one that is too old.
+  const ageMs =
+    snapshot === undefined ? Number.POSITIVE_INFINITY : Math.abs(nowMs - snapshot.takenAtMs);
   if (ageMs >= REVOCATIONS_REFRESH_MS) {
     // Still young enough to judge by: refreshed in the background, once.
     if (ageMs >= REVOCATIONS_AGE_MS_MAX) snapshot = await refresh(env, nowMs);

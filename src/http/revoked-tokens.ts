@@ -3,6 +3,7 @@
  * needs no key.
  */
 import { z } from "zod";
+import { wholeSeconds } from "../kernel/clock.ts";
 import { parseJson } from "../kernel/json.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
@@ -10,7 +11,7 @@ import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { problemResponse } from "./problem-response.ts";
 import { revocations } from "./revocation.ts";
 
-const revocationInput = z.strictObject({
+export const revocationInput = z.strictObject({
   issuer: z.string().min(1).max(255),
   expiresAt: z.iso.datetime().meta({ description: "When the token expires by itself" }),
 });
@@ -33,10 +34,16 @@ export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
   if (!input.success || !jti.success) {
     return problemResponse(c, "request-invalid", { detail: "Send issuer and expiresAt." });
   }
+  const expiresAtS = Math.ceil(Date.parse(input.data.expiresAt) / 1000);
+  if (expiresAtS <= wholeSeconds(Date.now())) {
+    return problemResponse(c, "request-invalid", {
+      detail: "expiresAt has passed: the token is refused without being revoked.",
+    });
+  }
   const kept = await revocations(c.env).revoke({
     issuer: input.data.issuer,
     jti: jti.data,
-    expiresAtS: Math.ceil(Date.parse(input.data.expiresAt) / 1000),
+    expiresAtS,
   });
   if (!kept) {
     return problemResponse(c, "temporarily-unavailable", {

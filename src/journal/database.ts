@@ -3,32 +3,19 @@
  * delay and repeat batches behind the same type.
  */
 import { STATEMENT_PARAMS_MAX } from "../kernel/limits.ts";
-import type { Sql, SqlValue } from "../kernel/sql.ts";
+import { renderSql, type Sql } from "../kernel/sql.ts";
 
 export type Database = Pick<D1Database, "prepare" | "batch">;
 
-/**
- * Prepares and binds. Parameters are numbered, and a text that stands in a statement several times (the tenant, a
- * key) is bound once: D1 counts parameters, and every one of them crosses the wire.
- */
-export const statement = (db: Database, { text, params }: Sql): D1PreparedStatement => {
-  const bound: SqlValue[] = [];
-  const numberOf = new Map<string, number>();
-  const [head = "", ...rest] = text.split("?");
-  let numbered = head;
-  rest.forEach((piece, i) => {
-    const value = params[i] ?? null;
-    const known = typeof value === "string" ? numberOf.get(value) : undefined;
-    const number = known ?? bound.push(value);
-    if (typeof value === "string") numberOf.set(value, number);
-    numbered += `?${number}${piece}`;
-  });
-  if (bound.length > STATEMENT_PARAMS_MAX) {
+/** Prepares and binds. */
+export const statement = (db: Database, piece: Sql): D1PreparedStatement => {
+  const { text, params } = renderSql(piece);
+  if (params.length > STATEMENT_PARAMS_MAX) {
     throw new StatementRefused(
-      `A statement has ${bound.length} parameters; D1 takes ${STATEMENT_PARAMS_MAX}.`,
+      `A statement has ${params.length} parameters; D1 takes ${STATEMENT_PARAMS_MAX}.`,
     );
   }
-  return db.prepare(numbered).bind(...bound);
+  return db.prepare(text).bind(...params);
 };
 
 /** A statement that D1 would refuse; it was not sent. */

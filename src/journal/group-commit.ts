@@ -1,6 +1,7 @@
 /**
  * Group commit: while one batch is on its way to D1, the operations that arrive wait in a bounded queue; when
- * it returns they go together in the next. No timers decide when.
+ * it returns they go together in the next. Callers that overlapped before are given a moment to come back together;
+ * one that is on its own waits for nothing.
  *
  * Each operation stands or falls alone. What a lost answer means is decided *per key*, by reading the journal:
  * a row found settles that key and says nothing of its neighbours; an absent one is sent again under a new
@@ -10,6 +11,8 @@
 import type { Clock } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import {
+  GATHER_MOMENT_MS,
+  GATHER_MOMENTS_MAX,
   GROUP_BYTES_MAX,
   GROUP_OPERATIONS_MAX,
   GROUP_STATEMENTS_MAX,
@@ -36,8 +39,8 @@ export type GroupCommitSetup = {
   /** A fresh, globally unique text for every call. */
   readonly mintNonce: () => string;
   readonly pause: (ms: number) => Promise<void>;
-  /** Runs between two groups, when no batch is under way. Must not reject. */
-  readonly between: () => Promise<void>;
+  /** What is to be done between two groups, when no batch is under way, if anything. Must not reject. */
+  readonly between: () => Promise<void> | undefined;
   /** Told of constraint violations and effects that found no row: a guard is missing. */
   readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
 };
@@ -59,6 +62,8 @@ export class GroupCommit {
   readonly #setup: GroupCommitSetup;
   readonly #queue: Pending[] = [];
   #running = false;
+  /** How many callers were at it at once: the last group, and who had queued while it was under way. */
+  #overlapping = 1;
 
   constructor(setup: GroupCommitSetup) {
     this.#setup = setup;
@@ -90,14 +95,28 @@ export class GroupCommit {
     this.#running = true;
     try {
       while (this.#queue.length > 0) {
+        for (let moments = 0; moments < GATHER_MOMENTS_MAX && this.#isGathering(); moments++) {
+          await scheduler.wait(GATHER_MOMENT_MS);
+        }
         const group = this.#takeGroup();
         if (CRASH_POINTS) await crashPoint("before-claim");
         await this.#commitGroup(group).catch((error: unknown) => this.#abandon(group, error));
-        await this.#setup.between();
+        this.#overlapping = group.length + this.#queue.length;
+        // Comfort must not hold up commits: storage that does not answer is not waited for.
+        const chores = this.#setup.between();
+        if (chores !== undefined) await withTimeout(chores, SEND_TIMEOUT_MS).catch(() => undefined);
       }
     } finally {
       this.#running = false;
     }
+  }
+
+  /**
+   * Callers that were answered together come back together, but one after the other: to send the first of them alone
+   * would make the rest wait for a batch of one.
+   */
+  #isGathering(): boolean {
+    return this.#queue.length < Math.min(this.#overlapping, GROUP_OPERATIONS_MAX);
   }
 
   /** The longest head of the queue within the bounds; never empty. */
@@ -137,6 +156,8 @@ export class GroupCommit {
         case "aborted":
           return this.#split(open, failure.constraint);
         case "not-migrated":
+          // Whose table it is that is missing is not said: the others of the group are not held up by it.
+          if (open.length > 1) return this.#halve(open);
           for (const pending of open) giveUp(pending, "The database is not migrated.");
           return;
         case "unknown":
@@ -162,19 +183,23 @@ export class GroupCommit {
     const [only] = group;
     if (only === undefined) return;
     if (group.length > 1) {
-      const middle = Math.ceil(group.length / 2);
-      await this.#commitGroup(group.slice(0, middle));
-      await this.#commitGroup(group.slice(middle));
+      await this.#halve(group);
       return;
     }
-    const { operation, refusalOf, refusalResponse } = only.submission;
+    const { operation, refusalOf, refusalDocument } = only.submission;
     this.#setup.alert("constraint-violated", { operation, constraint });
     if (only.forcedRefusal !== undefined) {
       giveUp(only, "The refusal could not be stored.");
       return;
     }
-    only.forcedRefusal = refusalResponse(refusalOf(constraint));
+    only.forcedRefusal = refusalDocument(refusalOf(constraint));
     await this.#commitGroup(group);
+  }
+
+  async #halve(group: readonly Pending[]): Promise<void> {
+    const middle = Math.ceil(group.length / 2);
+    await this.#commitGroup(group.slice(0, middle));
+    await this.#commitGroup(group.slice(middle));
   }
 
   /** Those whose caller still has time; the others are told what is known. */
@@ -228,9 +253,9 @@ export class GroupCommit {
     const claimed = results[0]?.results[0];
     if (claimed === undefined || send === undefined) return;
     const { answer } = pending.submission.plan;
-    const completed = answer.computed === undefined ? undefined : results.at(-1)?.results[0];
+    const computed = answer.computed === undefined ? undefined : results.at(-1)?.results[0];
     const { submission, nonce, attempt } = send;
-    const entry = parseClaimRow(completed ?? claimed, submission, nonce, attempt);
+    const entry = parseClaimRow(claimed, computed, submission, nonce, attempt);
     if (entry.refusal === null && pending.forcedRefusal === undefined) {
       pending.submission.plan.effects.forEach((effect, i) => {
         if (effect.kind === "update" && results[i + 1]?.meta.changes === 0) {

@@ -1,6 +1,11 @@
 /** A row of the journal, parsed once, as the record that the decision reads. */
 import { z } from "zod";
 import type { KeyRecord } from "../idempotency/key-record.ts";
+import {
+  answerHeaders,
+  REFUSAL_HEADERS,
+  type StoredResponse,
+} from "../idempotency/stored-response.ts";
 import type { Submission } from "./submission.ts";
 
 const textMap = z
@@ -42,24 +47,39 @@ export type JournalEntry = {
   readonly record: KeyRecord;
 };
 
-/** What a claim gives back of its row: all that SQL decided. The rest is as it was submitted. */
-const claimRow = z.object({
+/** What a claim gives back of its row: all that SQL decided. */
+const verdictRow = z.object({
   refusal: z.string().nullable(),
   status: z.number(),
-  headers: textMap,
-  body: z.string(),
-  link: z.string().nullable(),
+  body: z.string().nullable(),
 });
 
-/** The entry of a claim that was returned, so that its row is the very one that was submitted. */
+/** What the last statement gives back if SQL fills in members of the answer. */
+const computedRow = z.object({ body: z.string() });
+
+/**
+ * The entry of a claim that was returned, so that its row is the very one that was submitted.
+ * @param verdict what the claim gave back
+ * @param computed what the statement of the computed members gave back, if there is one and it changed the row
+ */
 export const parseClaimRow = (
-  row: unknown,
+  verdict: unknown,
+  computed: unknown,
   submission: Submission,
   nonce: string,
   attempt: number,
 ): JournalEntry => {
-  const { refusal, status, headers, body, link } = claimRow.parse(row);
+  const { refusal, status, body } = verdictRow.parse(verdict);
   const { key, operation, fingerprintVersion, fingerprint, members, expiresAtS } = submission;
+  const { answerBody, plan } = submission;
+  const accepted = refusal === null;
+  const response: StoredResponse = accepted
+    ? {
+        status,
+        headers: answerHeaders(plan.answer.status, plan.answer.link),
+        body: body ?? (computed === undefined ? answerBody : computedRow.parse(computed).body),
+      }
+    : stored(status, REFUSAL_HEADERS, body);
   return {
     key,
     operation,
@@ -76,8 +96,8 @@ export const parseClaimRow = (
       fingerprint,
       members,
       expiresAtS,
-      link,
-      response: { status, headers, body },
+      link: accepted ? plan.answer.link : null,
+      response,
     },
   };
 };
@@ -111,7 +131,11 @@ export const parseRecordRow = (row: unknown): JournalEntry => {
   };
 };
 
-const stored = (status: number, headers: Record<string, string> | null, body: string | null) => {
+const stored = (
+  status: number,
+  headers: StoredResponse["headers"] | null,
+  body: string | null,
+): StoredResponse => {
   if (headers === null || body === null) {
     throw new Error(
       "A final journal row has no body: the constraint journal_outcome_kept is gone.",

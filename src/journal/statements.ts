@@ -11,6 +11,7 @@
  * Every value is a parameter; table and column names come from the operations' source.
  */
 import { REFUSAL_HEADERS, answerHeaders } from "../idempotency/stored-response.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import type { Computed, Condition, Effect, Row } from "../kernel/plan.ts";
 import { joinSql, type Sql, sql, trusted } from "../kernel/sql.ts";
 import type { Submission } from "./submission.ts";
@@ -22,15 +23,16 @@ export type Send = {
   /** 1 for the first. */
   readonly attempt: number;
   /** Commit this refusal and no effects, whatever the guards say: an effect was found to be impossible. */
-  readonly forcedRefusal?: {
-    readonly code: string;
-    readonly status: number;
-    readonly body: string;
-  };
+  readonly forcedRefusal?: JsonObject;
 };
 
-/** The columns that a claim gives back: what SQL decided. */
-const CLAIM_COLUMNS = trusted("refusal, status, headers, body, link");
+/**
+ * What a claim gives back: all that SQL decided. The rest of the row is as it was submitted, and so is the body where
+ * it is null here; a second delivery finds the one that the first has completed.
+ */
+const VERDICT = trusted(
+  "refusal, status, CASE WHEN refusal IS NULL AND deliveries = 1 THEN NULL ELSE body END AS body",
+);
 
 /** The columns that a read of the journal selects. */
 export const RECORD_COLUMNS = trusted(
@@ -75,14 +77,14 @@ const claim = (send: Send): Sql => {
         ),
         trusted("NULL"),
       );
-  // What is stored for the i-th refusal. One parameter for all, and read only if one of them is needed.
+  // The documents of all refusals, one parameter; the text of the i-th is what is stored, if it comes to that.
   const outcomes = JSON.stringify(
     forcedRefusal
       ? [forcedRefusal]
-      : refusals.map((guard) => s.refusalResponse(guard.refusal, guard.detail)),
+      : refusals.map((guard) => s.refusalDocument(guard.refusal, guard.detail)),
   );
-  const refused = (member: "code" | "status" | "body"): Sql =>
-    sql`json_extract(${outcomes}, '$[' || verdict || ${trusted(`'].${member}'`)})`;
+  const refused = (member: "" | ".code" | ".status"): Sql =>
+    sql`json_extract(${outcomes}, '$[' || verdict || ${trusted(`']${member}'`)})`;
   const facts = (s.plan.facts ?? []).map((fact) => condition(s.tenant, fact));
   const headers = JSON.stringify(answerHeaders(answer.status, answer.link));
   return sql`
@@ -91,14 +93,14 @@ INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, m
   created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link)
 SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.fingerprint}, ${JSON.stringify(s.members)},
   ${s.object}, ${send.nonce}, ${send.attempt}, 'final', ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
-  CASE WHEN verdict IS NULL THEN NULL ELSE ${refused("code")} END,
-  CASE WHEN verdict IS NULL THEN ${trusted(String(answer.status))} ELSE ${refused("status")} END,
+  CASE WHEN verdict IS NULL THEN NULL ELSE ${refused(".code")} END,
+  CASE WHEN verdict IS NULL THEN ${trusted(String(answer.status))} ELSE ${refused(".status")} END,
   CASE WHEN verdict IS NULL THEN ${headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
-  CASE WHEN verdict IS NULL THEN ${s.answerBody} ELSE ${refused("body")} END,
+  CASE WHEN verdict IS NULL THEN ${s.answerBody} ELSE ${refused("")} END,
   CASE WHEN verdict IS NULL THEN ${answer.link} END
 FROM judged WHERE ${facts.length === 0 ? trusted("true") : joinSql(facts, " AND ")}
 ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
-RETURNING ${CLAIM_COLUMNS}`;
+RETURNING ${VERDICT}`;
 };
 
 /** A constant of ours without a quote in it: as text it costs nothing to bind. */
@@ -140,7 +142,7 @@ const computedStatement = (
     ([member, { table, value, where }]) =>
       sql`${`$.${member}`}, (SELECT ${value} FROM ${trusted(table)} WHERE tenant = ${tenant} AND (${where}))`,
   );
-  return sql`UPDATE journal SET body = json_set(body, ${joinSql(members, ", ")}) WHERE ${accepted} RETURNING ${CLAIM_COLUMNS}`;
+  return sql`UPDATE journal SET body = json_set(body, ${joinSql(members, ", ")}) WHERE ${accepted} RETURNING body`;
 };
 
 const columns = (row: Row): Sql => trusted(Object.keys(row).join(", "));

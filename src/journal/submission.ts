@@ -1,5 +1,6 @@
 /** One operation on its way to the journal: who asks, for what, and what is to happen. */
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import type { Plan } from "../kernel/plan.ts";
 import type { JournalEntry } from "./record-row.ts";
 
@@ -22,11 +23,8 @@ export type Submission = {
   readonly forgetAtS: number;
   /** Until when the caller's budget lasts, milliseconds since the epoch. */
   readonly deadlineMs: number;
-  /** Renders what is stored for a refusal. */
-  readonly refusalResponse: (
-    code: string,
-    detail?: string,
-  ) => { readonly code: string; readonly status: number; readonly body: string };
+  /** What is stored for a refusal: a problem document, with `code` and `status` among its members. */
+  readonly refusalDocument: (code: string, detail?: string) => JsonObject;
   /** The refusal that a violated constraint stands for. */
   readonly refusalOf: (constraint: string) => string;
 };

@@ -31,6 +31,10 @@ export const KEY_LIFETIME_SECONDS_MAX = 30 * 24 * 60 * 60;
 
 /** A group amortises the round trip; past 64 the last caller waits longer than it gains. */
 export const GROUP_OPERATIONS_MAX = 64;
+/** The shortest that a timer can be: callers who overlap are read from their sockets within two or three. */
+export const GATHER_MOMENT_MS = 1;
+/** Much less than a batch takes, which is what a caller who missed this one would wait for. */
+export const GATHER_MOMENTS_MAX = 3;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
 /** D1's own limit. It is not enforced locally, so it is here. */
@@ -39,6 +43,9 @@ export const STATEMENT_PARAMS_MAX = 100;
 export const GROUP_BYTES_MAX = 1024 * 1024;
 /** Sixteen full groups: more than D1 commits in the budget of a request, so more would only time out. */
 export const QUEUE_OPERATIONS_MAX = 1_024;
+
+/** A full queue, and as many requests again that still read what they need. */
+export const FLIGHTS_PER_OBJECT_MAX = 2 * QUEUE_OPERATIONS_MAX;
 
 /** What one request may spend on D1, re-sends and recovery included; clients time out soon after. */
 export const COMMIT_BUDGET_MS = 5_000;
@@ -49,6 +56,11 @@ export const RECOVERY_PAUSE_MS = 50;
 export const RECOVERY_PAUSE_MS_MAX = 800;
 /** D1 ends a batch after 30 s; until then a batch we gave up on may still commit. */
 export const BATCH_LIFE_MS = 30_000;
+/**
+ * How long after its start an object cannot call a key free: a predecessor that does not know that it was replaced goes
+ * on for the budget of its requests, and its last batch may take its time.
+ */
+export const ABSENCE_UNKNOWN_MS = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS + BATCH_LIFE_MS;
 /** Facts that change under us three times in a row mean contention: the client should come back. */
 export const REPLANS_MAX = 3;
 

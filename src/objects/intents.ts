@@ -3,7 +3,6 @@
  * they have an outcome. This is the one thing that is durable here before anything is in D1, and it is still not the
  * fence: whoever runs an intent claims its key like everybody else.
  */
-import { fingerprint } from "../idempotency/fingerprint.ts";
 import { INTENT_GRACE_MS, INTENT_PAUSE_MS, INTENT_PAUSE_MS_MAX } from "../kernel/limits.ts";
 import type { Alarm } from "./alarm.ts";
 import { type KeyCall, keyCallSchema } from "./key-call.ts";
@@ -123,14 +122,10 @@ export class Intents {
         "SELECT accepted_at_ms, attempts, call FROM intents",
       )
       .toArray()
-      .map((row) => {
-        const call = keyCallSchema.parse(JSON.parse(row.call));
-        return {
-          // It may have been accepted by a version that made its fingerprints otherwise.
-          call: { ...call, fingerprint: fingerprint(call.request) ?? call.fingerprint },
-          acceptedAtMs: row.accepted_at_ms,
-          attempts: row.attempts,
-        };
-      });
+      .map((row) => ({
+        call: keyCallSchema.parse(JSON.parse(row.call)),
+        acceptedAtMs: row.accepted_at_ms,
+        attempts: row.attempts,
+      }));
   }
 }

@@ -13,8 +13,9 @@ export type KeyCall = {
   /** The name of the object that is asked. */
   readonly object: string;
   readonly request: Fingerprinted;
-  /** Of the request, in the current version. */
+  /** Of the request, in the version that the Worker that asks knows best. */
   readonly fingerprint: string;
+  readonly fingerprintVersion: number;
   /** Of the HTTP request, for the log; never stored. */
   readonly requestId: string;
   /** Where this Worker is reached, for the links in stored problems; without a trailing slash. */
@@ -37,6 +38,7 @@ export const keyCallSchema: z.ZodType<KeyCall> = z.object({
     body: z.json(),
   }),
   fingerprint: z.string(),
+  fingerprintVersion: z.number(),
   requestId: z.string(),
   origin: z.string(),
   waitMs: z.number(),

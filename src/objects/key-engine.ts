@@ -14,7 +14,6 @@ import {
 } from "../idempotency/key-record.ts";
 import {
   differingMembers,
-  FINGERPRINT_VERSION,
   fingerprint,
   type MemberHashes,
   memberHashes,
@@ -23,10 +22,12 @@ import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
+  ABSENCE_UNKNOWN_MS,
   BATCH_LIFE_MS,
   COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
+  FLIGHTS_PER_OBJECT_MAX,
   INTENT_PAUSE_MS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
@@ -98,6 +99,10 @@ export class KeyEngine {
   readonly #durations = new Durations();
   readonly #flights = new Map<string, Flight>();
   #waiters = 0;
+  /** Runs led so far. */
+  #led = 0;
+  /** Reads of the journal under way: bounded like the queue, which they bypass. */
+  #reads = 0;
   readonly #startedAtMs: number;
   /** Until when a batch that got no answer may still commit, by key. */
   readonly #unansweredUntilMs = new Map<string, number>();
@@ -140,7 +145,7 @@ export class KeyEngine {
     return {
       kind: "accepted",
       fingerprint: intent.call.fingerprint,
-      fingerprintVersion: FINGERPRINT_VERSION,
+      fingerprintVersion: intent.call.fingerprintVersion,
       members: memberHashes(intent.call.request, this.#setup.hashSecret),
     };
   }
@@ -150,7 +155,7 @@ export class KeyEngine {
     const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
     switch (decision.do) {
       case "start":
-        return call.detached ? this.#accept(call) : this.#lead(call);
+        return call.detached ? this.#accept(call) : this.#start(call);
       case "replay":
         return {
           kind: "outcome",
@@ -163,6 +168,12 @@ export class KeyEngine {
         if (call.detached) return this.#accept(call);
         return decision.do === "wait" ? this.#wait(call) : this.#inFlight(call.key);
       case "mismatch": {
+        if (known.kind === "running") {
+          // A run that has claimed nothing does not own the key: this request may be the one that does.
+          const entry = await this.#findInJournal(call.tenant, call.key);
+          if (entry === "unavailable") return this.#inFlight(call.key);
+          if (entry !== undefined) return this.#recall(call, entry);
+        }
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
         const comparable = Object.keys(decision.members).length > 0;
@@ -192,15 +203,29 @@ export class KeyEngine {
 
   /** Makes the request durable, then runs it if nobody does; whoever asked need not stay. */
   async #accept(call: KeyCall): Promise<KeyReply> {
-    const operation = this.#operationOf(call);
+    const operation = this.#operations.get(call.request.operation);
+    const ready = operation?.validate(call.request.params, call.request.body);
     // What cannot be carried out is not accepted: the ordinary way says why.
-    if (!operation.validate(call.request.params, call.request.body).ok) return this.#lead(call);
-    if (this.#intents.size >= INTENTS_PER_OBJECT_MAX) {
+    if (operation === undefined || ready?.ok !== true) {
+      return this.#start({ ...call, detached: false });
+    }
+    if (
+      this.#intents.size >= INTENTS_PER_OBJECT_MAX ||
+      this.#flights.size >= FLIGHTS_PER_OBJECT_MAX
+    ) {
       return unavailable("Too many accepted requests are waiting.");
+    }
+    if (!this.#flights.has(call.key) && this.#intents.find(call.key) === undefined) {
+      // The key may be known to the journal and not to this object. While D1 is away the request is accepted all the
+      // same: what it is worth comes out when it runs.
+      const entry = await this.#findInJournal(call.tenant, call.key);
+      if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
+      const known = this.#known(call.key);
+      if (known.kind !== "free") return this.#act(call, known);
     }
     const durable = this.#intents.add(call, this.#setup.clock());
     // The run starts in the same turn, so that there is one; its batch leaves only once the intent is on the disk.
-    const reply = this.#flights.get(call.key)?.reply ?? this.#lead(call);
+    const reply = this.#flights.get(call.key)?.reply ?? this.#lead(call, operation, ready.value);
     await durable;
     if (CRASH_POINTS) await crashPoint("async-accepted");
     if (call.waitMs > 0) {
@@ -238,17 +263,30 @@ export class KeyEngine {
     this.#intents.remove(key);
   }
 
-  #operationOf({ request }: KeyCall): Operation {
-    const operation = this.#operations.get(request.operation);
-    if (operation === undefined) throw new Error(`There is no operation ${request.operation}.`);
-    return operation;
+  /** A request that is not valid runs nothing, and so takes no flight: its own correction may come meanwhile. */
+  async #start(call: KeyCall): Promise<KeyReply> {
+    if (this.#flights.size >= FLIGHTS_PER_OBJECT_MAX) {
+      return unavailable("Too many requests are under way.");
+    }
+    const operation = this.#operations.get(call.request.operation);
+    if (operation === undefined) {
+      return this.#defect(call, new Error(`There is no operation ${call.request.operation}.`));
+    }
+    const ready = operation.validate(call.request.params, call.request.body);
+    if (ready.ok) return this.#lead(call, operation, ready.value);
+    // What is decided without the claim must not hide an outcome that this object does not know of.
+    const entry = await this.#findInJournal(call.tenant, call.key);
+    if (entry === "unavailable") return unavailable("The database did not answer.");
+    if (entry !== undefined) return this.#recall(call, entry);
+    return problem("request-invalid", { members: { errors: ready.failure } });
   }
 
   /** Single flight: from here until the reply, the key runs in this object. */
-  async #lead(call: KeyCall): Promise<KeyReply> {
+  async #lead(call: KeyCall, operation: Operation, ready: ReadyOperation): Promise<KeyReply> {
+    this.#led += 1;
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
-    const reply = this.#run(call, members, startedAtMs)
+    const reply = this.#run(call, operation, ready, members, startedAtMs)
       .catch((error: unknown) => this.#defect(call, error))
       .then(async (settled) => {
         // The outcome stands, whatever becomes of the intent: the alarm will find it done.
@@ -264,7 +302,7 @@ export class KeyEngine {
     this.#flights.set(call.key, {
       operation: call.request.operation,
       fingerprint: call.fingerprint,
-      fingerprintVersion: FINGERPRINT_VERSION,
+      fingerprintVersion: call.fingerprintVersion,
       members,
       startedAtMs,
       reply,
@@ -316,19 +354,20 @@ export class KeyEngine {
     });
   }
 
-  async #run(call: KeyCall, members: MemberHashes, startedAtMs: number): Promise<KeyReply> {
-    const operation = this.#operationOf(call);
-    const ready = operation.validate(call.request.params, call.request.body);
-    // What is decided without the claim must not hide an outcome that this object does not know of.
-    if (!ready.ok || ready.value.reads) {
+  async #run(
+    call: KeyCall,
+    operation: Operation,
+    ready: ReadyOperation,
+    members: MemberHashes,
+    startedAtMs: number,
+  ): Promise<KeyReply> {
+    if (ready.reads) {
+      // A retry is answered before anything is read for it.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry === "unavailable") return unavailable("The database did not answer.");
       if (entry !== undefined) return this.#recall(call, entry);
     }
-    if (!ready.ok) {
-      return problem("request-invalid", { members: { errors: ready.failure } });
-    }
-    return this.#commit(call, operation, ready.value, members, startedAtMs);
+    return this.#commit(call, operation, ready, members, startedAtMs);
   }
 
   /** Plans and submits, again while facts are stale. */
@@ -353,7 +392,12 @@ export class KeyEngine {
         plan = await ready.plan(reader, { ids, nowMs: startedAtMs, key: call.key });
       } catch (error) {
         if (error instanceof ReadFailed) return giveUp("The database did not answer.");
-        throw error;
+        const reply = this.#defect(call, error);
+        // The key may have had its answer before the operation broke: a retry gets that, not the defect.
+        const entry = await this.#findInJournal(call.tenant, call.key);
+        if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
+        // A send of an earlier plan may yet commit: then it cannot be said that nothing ran.
+        return mayYetCommit ? this.#unknown(call.key) : reply;
       }
       const fate = await this.#groupCommit.commit(
         submissionOf(call, operation, plan, members, startedAtMs, deadlineMs),
@@ -375,10 +419,13 @@ export class KeyEngine {
     return giveUp("What the request depends on kept changing.");
   }
 
-  /** Answers from a journal row, and keeps a copy of it. */
+  /**
+   * Answers from a journal row. A copy is kept where the row says that it is, and nowhere else, so that an erasure
+   * reaches every copy; and never over one that has been erased since the row was read.
+   */
   #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
     const { record } = entry;
-    if (isSettled(record)) {
+    if (isSettled(record) && (own || (entry.object === call.object && !this.#isErased(call.key)))) {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
@@ -387,6 +434,11 @@ export class KeyEngine {
       return Promise.resolve({ kind: "outcome", response, expiresAtS, replayed: false });
     }
     return this.#act(call, { kind: "record", record });
+  }
+
+  #isErased(key: string): boolean {
+    const copy = this.#copies.find(key);
+    return copy !== undefined && copy.record.state !== "final";
   }
 
   /** A send got no answer: only the same key is safe, and the key is not called free while it may still land. */
@@ -404,11 +456,15 @@ export class KeyEngine {
     tenant: string,
     key: string,
   ): Promise<JournalEntry | undefined | "unavailable"> {
+    if (this.#reads >= FLIGHTS_PER_OBJECT_MAX) return "unavailable";
+    this.#reads += 1;
     try {
       const read = findRecords(this.#setup.db, tenant, [key]);
       return (await withTimeout(read, SEND_TIMEOUT_MS)).get(key);
     } catch {
       return "unavailable";
+    } finally {
+      this.#reads -= 1;
     }
   }
 
@@ -437,7 +493,10 @@ export class KeyEngine {
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     try {
       const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
-      if (entry === undefined) return { kind: "unknown-key" };
+      // Nor is a key unknown while a batch may yet claim it.
+      if (entry === undefined) {
+        return { kind: this.#absent(key).state === "free" ? "unknown-key" : "in-flight" };
+      }
       if (!isSettled(entry.record)) return { kind: "in-flight" };
       await this.eraseCopy(tenant, key, entry.record, entry.forgetAtS);
       return {
@@ -469,7 +528,7 @@ export class KeyEngine {
    */
   #absent(key: string): KeyStatus {
     const untilMs = Math.max(
-      this.#startedAtMs + BATCH_LIFE_MS,
+      this.#startedAtMs + ABSENCE_UNKNOWN_MS,
       this.#unansweredUntilMs.get(key) ?? 0,
     );
     const afterMs = untilMs - this.#setup.clock();
@@ -503,7 +562,10 @@ export class KeyEngine {
       this.#setup.alert("sweep-failed", { error: String(error) });
       soonestMs = nowMs + SWEEP_RETRY_MS;
     }
-    await this.#heal(nowMs);
+    // An alarm that throws is dropped in the end: what could not be healed now is tried with the next.
+    await this.#heal(nowMs).catch((error: unknown) =>
+      this.#setup.alert("heal-failed", { error: String(error) }),
+    );
     await this.#rearm(soonestMs);
   }
 
@@ -540,19 +602,20 @@ export class KeyEngine {
     }
   }
 
-  /** Writes copies once the object is quiet. */
+  /** Writes copies once nothing has come in for a while: a write costs the same for one copy as for many. */
   #flushSoon(): void {
     if (this.#flushTimer !== undefined) return;
+    const led = this.#led;
     this.#flushTimer = setTimeout(() => {
       this.#flushTimer = undefined;
-      if (this.#flights.size === 0) this.#setup.keepAlive(this.#flush());
+      if (this.#flights.size === 0 && this.#led === led) this.#setup.keepAlive(this.#flush());
       else this.#flushSoon();
     }, COPY_IDLE_MS);
   }
 
   /** Under unbroken load nothing is ever quiet: then between two batches, when the lag reaches its bound. */
-  async #flushIfBehind(): Promise<void> {
-    if (this.#copies.lag >= COPY_LAG_MAX) await this.#flush();
+  #flushIfBehind(): Promise<void> | undefined {
+    return this.#copies.lag >= COPY_LAG_MAX ? this.#flush() : undefined;
   }
 
   async #flush(): Promise<void> {
@@ -580,7 +643,7 @@ const unavailable = (detail: string): KeyReply =>
 
 const askingOf = (call: KeyCall): Asking => ({
   fingerprintIn: (version) =>
-    version === FINGERPRINT_VERSION ? call.fingerprint : fingerprint(call.request, version),
+    version === call.fingerprintVersion ? call.fingerprint : fingerprint(call.request, version),
   waits: call.waitMs > 0,
 });
 
@@ -595,39 +658,51 @@ const submissionOf = (
   startedAtMs: number,
   deadlineMs: number,
 ): Submission => {
-  const refusalResponse = (code: string, detail?: string) => {
+  const instance = keyPath(call.key);
+  const refusalDocument = (code: string, detail?: string) => {
     const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
-    const document = problemDocument(code, call.origin, {
+    return problemDocument(code, call.origin, {
       problem: known,
-      instance: keyPath(call.key),
+      instance,
       ...(detail === undefined ? {} : { detail }),
     });
-    return { code, status: known.status, body: JSON.stringify(document) };
   };
   const answerBody = JSON.stringify(plan.answer.body);
-  const tooLarge = answerBody.length > STORED_RESPONSE_BYTES_MAX;
+  const flaw =
+    answerBody.length > STORED_RESPONSE_BYTES_MAX
+      ? TOO_LARGE
+      : HEADER_VALUE.test(plan.answer.link)
+        ? undefined
+        : NO_HEADER_VALUE;
   const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;
   return {
     tenant: call.tenant,
     key: call.key,
     operation: operation.name,
-    fingerprintVersion: FINGERPRINT_VERSION,
+    fingerprintVersion: call.fingerprintVersion,
     fingerprint: call.fingerprint,
     members,
     object: call.object,
-    // An answer that cannot be stored could not be replayed: refused before it happens, and that is stored.
-    plan: tooLarge
-      ? refusedPlan({ facts: plan.facts ?? [], refusal: "operation-failed", detail: TOO_LARGE })
-      : plan,
-    answerBody: tooLarge ? "{}" : answerBody,
+    // An answer that cannot be stored, or not be sent, could not be replayed: refused before it happens, and that is stored.
+    plan:
+      flaw !== undefined
+        ? refusedPlan({ facts: plan.facts ?? [], refusal: "operation-failed", detail: flaw })
+        : plan,
+    answerBody: flaw !== undefined ? "{}" : answerBody,
     bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
     createdAtMs: startedAtMs,
     expiresAtS,
     forgetAtS: expiresAtS + TOMBSTONE_SECONDS,
     deadlineMs,
-    refusalResponse,
+    refusalDocument,
     refusalOf: operation.refusalOf,
   };
 };
+
+/** RFC 9110 section 5.5, without spaces: what `Location` may hold. */
+const HEADER_VALUE = /^[\x21-\x7e]+$/;
+
+const NO_HEADER_VALUE =
+  "The answer's link is no header value: encode what it is made of. Nothing was changed.";
 
 const TOO_LARGE = `The answer would be larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored. Nothing was changed.`;

@@ -11,6 +11,7 @@ import {
   TRANSFER_CONSTRAINTS,
   transferGuards,
 } from "../ledger/transfer.ts";
+import { isSystemAccount } from "../ledger/account.ts";
 import { amountMinor } from "../kernel/money.ts";
 import { absent, byId, exists, refused, require } from "../kernel/plan.ts";
 import { sql } from "../kernel/sql.ts";
@@ -31,6 +32,12 @@ export const createRefund = defineOperation({
   refusals: {
     "unknown-payment": 404,
     "refund-exceeds-payment": 409,
+    "not-refundable": {
+      status: 409,
+      title: "Not refundable",
+      cause: "The payment moved money into or out of the ledger, which needs a right of its own.",
+      cure: "Reverse it by a payment in the other direction, with the scope ledger:fund.",
+    },
     "unknown-account": 409,
     "currency-mismatch": 409,
     "insufficient-funds": 402,
@@ -53,6 +60,10 @@ export const createRefund = defineOperation({
         "unknown-payment",
         `There is no payment ${params.id}.`,
       );
+    }
+    // A refund would move system money without the right that the payment needed.
+    if (isSystemAccount(payment.source) || isSystemAccount(payment.destination)) {
+      return refused([], "not-refundable", "Money from or to a system account is not refunded.");
     }
     const left = payment.amount - payment.refunded;
     const amount = input.amountMinor ?? left;

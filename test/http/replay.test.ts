@@ -19,7 +19,7 @@ const serverFor = useServers({
   ...EVERY_ROUTING,
   "not migrated": { migrated: false },
   limited: { newKeysPerMinute: NEW_KEYS_PER_MINUTE, vars: { KEY_OBJECTS: "per-key" } },
-  roomy: { vars: { KEY_OBJECTS: "per-key" }, versionOf: 3 },
+  roomy: { vars: { KEY_OBJECTS: "per-key" }, versionOf: "limited" },
 });
 
 /** What the runtime, not the Worker, says of a connection. */
@@ -167,7 +167,7 @@ describe.each(ROUTINGS)("stored outcomes, KEY_OBJECTS=%s", (routing) => {
     ["already-exists", 409, post, "/v1/products", mug],
     ["unknown-payment", 404, post, refunds("1"), {}],
     // The payment that funds alice.
-    ["refund-exceeds-payment", 409, post, refunds("0"), { amountMinor: tooMuch }],
+    ["not-refundable", 409, post, refunds("0"), { amountMinor: tooMuch }],
     ["unknown-product", 404, patch, "/v1/products/cup/stock", { delta: 1 }],
     ["out-of-stock", 409, patch, "/v1/products/mug/stock", { delta: -4 }],
   ];
@@ -198,6 +198,16 @@ describe.each(ROUTINGS)("stored outcomes, KEY_OBJECTS=%s", (routing) => {
       });
     },
   );
+
+  it("62: refund-exceeds-payment (409) is stored, and stays the answer of its key", async () => {
+    const tenant = await openTenant(server());
+    const path = `/v1/payments/${textOf(await tenant.pay(), "id")}/refunds`;
+    const key = newKey();
+    const first = await tenant.post(path, { amountMinor: 251 }, { key });
+    expect(first).toMatchObject({ status: 409, body: { code: "refund-exceeds-payment" } });
+    expectReplay(await tenant.post(path, { amountMinor: 251 }, { key }), first);
+    expect(await transfersOf(server(), tenant, key)).toEqual([]);
+  });
 });
 
 describe("a schema that is not there yet", () => {

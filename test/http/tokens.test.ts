@@ -64,9 +64,9 @@ const serverFor = useServers({
   before: {},
   rotating: {
     vars: { TOKEN_SECRET: NEXT_SECRET, TOKEN_SECRET_PREVIOUS: TEST_SECRETS.TOKEN_SECRET },
-    versionOf: 1,
+    versionOf: "before",
   },
-  rotated: { vars: { TOKEN_SECRET: NEXT_SECRET }, versionOf: 1 },
+  rotated: { vars: { TOKEN_SECRET: NEXT_SECRET }, versionOf: "before" },
   limited: { newKeysPerMinute: LIMIT, vars: { KEY_OBJECTS: "per-key" } },
   "per-key": { vars: { KEY_OBJECTS: "per-key" } },
 });

@@ -13,8 +13,8 @@ describe("KEY_OBJECTS changes", () => {
   const VERSIONS = ["1", "4", "per-key"] as const;
   const serverFor = useServers({
     "1": { vars: { KEY_OBJECTS: "1" } },
-    "4": { vars: { KEY_OBJECTS: "4" }, versionOf: 0 },
-    "per-key": { vars: { KEY_OBJECTS: "per-key" }, versionOf: 0 },
+    "4": { vars: { KEY_OBJECTS: "4" }, versionOf: "1" },
+    "per-key": { vars: { KEY_OBJECTS: "per-key" }, versionOf: "1" },
   });
 
   it.each(VERSIONS)(

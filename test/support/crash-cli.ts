@@ -72,7 +72,7 @@ function planOf(seed: number, kills: number): KillAt[] {
       ...random.pick<readonly KillAt[]>([
         ["queued"],
         ["before-claim"],
-        ["batch-sent"],
+        ["batch-sent", "batch-sent"],
         ["batch-committed", "recovery"],
         ["batch-committed", "recovery", "recovery"],
         ["copy-written"],

@@ -7,7 +7,8 @@ import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { FromServer, ToServer } from "./crash-server.ts";
 
 const reply = (message: FromServer): void => {
-  process.send?.(message);
+  // If nobody is there to hear it, `disconnect` has the answer.
+  process.send?.(message, undefined, undefined, () => {});
 };
 
 let miniflare: Miniflare | undefined;

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
+import type { Build } from "./build.ts";
 import { checkLedger, checkRun, FINAL_WITHIN_MS, type Verdict } from "./crash-checker.ts";
 import { Clients } from "./crash-clients.ts";
 import { History, readHistory } from "./crash-history.ts";
 import { Random } from "./crash-random.ts";
-import type { Build } from "./build.ts";
 import { type Arming, CrashServer, type Expiry } from "./crash-server.ts";
 
 /** How keys are spread over objects: `KEY_OBJECTS`, or another value of it in every life. */
@@ -35,6 +35,10 @@ export type CrashHooks = {
   /** While the last life still runs, when every client has its outcome. */
   readonly beforeEnd?: (server: CrashServer, clients: Clients) => Promise<void>;
 };
+
+/** Early kills may have stopped every client at its first step: then there is business after the last restart. */
+const BEGUN_MIN = 100;
+const BEGIN_WITHIN_MS = 3_000;
 
 /** What was sent to the database before has arrived by then. */
 const SETTLE_MS = 250;
@@ -75,17 +79,21 @@ export const runCrashes = async (
       hooks.afterKill?.(i + 1);
     }
     await start(undefined, true);
-    await clients.finish(Date.now() + FINAL_WITHIN_MS);
+    const restartedAtMs = Date.now();
+    while (clients.begun < BEGUN_MIN && Date.now() < restartedAtMs + BEGIN_WITHIN_MS) {
+      await sleep(10);
+    }
+    await clients.finish(restartedAtMs + FINAL_WITHIN_MS);
     await clients.askAgain();
     await hooks.beforeEnd?.(server, clients);
     await sleep(SETTLE_MS);
     await server.kill();
-    history.close();
     const verdict = checkRun(readHistory(history.file), server.copyDatabase());
     return withImbalances(verdict, imbalances, folder);
   } finally {
-    clients.stop();
+    await clients.stop();
     await server.close();
+    history.close();
   }
 };
 
@@ -93,11 +101,17 @@ const armingOf = (kill: Kill, random: Random): Arming | undefined => {
   if (kill === "any-moment") return undefined;
   const point = typeof kill === "string" ? kill : kill[0];
   const countdown = typeof kill === "string" ? random.int(...COUNTDOWNS[point]) : kill[1];
-  return { point, countdown, delayMs: GOES_ON.has(point) ? random.int(0, 15) : 0 };
+  return { point, countdown, delayMs: delayMsOf(point, random) };
 };
 
-/** What was begun there goes on: the batch may commit, the answer may leave, before the end comes or not. */
-const GOES_ON: ReadonlySet<CrashPoint> = new Set(["batch-sent", "answer-sent"]);
+/**
+ * What was begun at these two points goes on: the batch may commit, the answer may leave, before the end comes or
+ * not. Mostly the end comes within the few milliseconds that a batch takes.
+ */
+const delayMsOf = (point: CrashPoint, random: Random): number => {
+  if (point !== "batch-sent" && point !== "answer-sent") return 0;
+  return random.chance(0.7) ? random.int(0, 4) : random.int(5, 15);
+};
 
 /** Some business is done before each kill: so often is the point reached, at least and at most. */
 const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {

@@ -4,7 +4,15 @@
  * nothing which was only in memory can be left, and it returns when nothing of the group runs any more.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+} from "node:fs";
 import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
@@ -91,12 +99,8 @@ export class CrashServer {
     });
   }
 
-  get #log(): string {
-    return join(this.#folder, "server.log");
-  }
-
   #newProcess(): ServerProcess {
-    return new ServerProcess(this.#log);
+    return new ServerProcess(join(this.#folder, "server.log"));
   }
 
   /** Undefined while it is dead. */
@@ -182,19 +186,12 @@ export class CrashServer {
     );
     if (name === undefined || others.length > 0) throw new Error("There should be one database.");
     const copy = join(this.#folder, "copy.sqlite");
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(copy + suffix, { force: true });
     copyFileSync(join(folder, name), copy);
-    // What is committed may still be in the log alone; the index over it is made anew.
-    for (const suffix of ["-wal", "-shm"]) {
-      if (suffix === "-wal" && existsSync(join(folder, name + suffix))) {
-        copyFileSync(join(folder, name + suffix), copy + suffix);
-      }
-    }
+    // What was committed last may be in the write-ahead log alone. Its index is made anew.
+    const log = join(folder, `${name}-wal`);
+    if (existsSync(log)) copyFileSync(log, `${copy}-wal`);
     return copy;
-  }
-
-  /** What the server has printed in all its lives. */
-  log(): string {
-    return readFileSync(this.#log, "utf8");
   }
 
   async close(): Promise<void> {
@@ -236,6 +233,7 @@ class ServerProcess {
   readonly #messages: FromServer[] = [];
   #arrived = Promise.withResolvers<void>();
 
+  /** @param log file to which everything is appended that the group prints */
   constructor(log: string) {
     const out = openSync(log, "a");
     this.#child = spawn(
@@ -248,6 +246,7 @@ class ServerProcess {
         stdio: ["ignore", out, out, "ipc"],
       },
     );
+    closeSync(out);
     this.exited = new Promise((resolve) => {
       this.#child.once("exit", resolve);
       this.#child.once("error", resolve);

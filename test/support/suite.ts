@@ -1,5 +1,5 @@
 /** What test files share: a server for a block of tests, and the routing modes that both have to pass. */
-import { afterAll, afterEach, beforeAll } from "vitest";
+import { afterAll, afterEach, beforeAll, onTestFinished } from "vitest";
 import { expectBooksBalanced } from "./books.ts";
 import { type Server, type ServerOptions, startServers } from "./server.ts";
 
@@ -7,10 +7,13 @@ import { type Server, type ServerOptions, startServers } from "./server.ts";
 export const ROUTINGS = ["1", "per-key"] as const;
 
 /** For `useServers`: a server for each routing mode. */
-export const EVERY_ROUTING: Record<(typeof ROUTINGS)[number], ServerOptions> = {
+export const EVERY_ROUTING = {
   "1": { vars: { KEY_OBJECTS: "1" } },
   "per-key": { vars: { KEY_OBJECTS: "per-key" } },
-};
+} satisfies Record<(typeof ROUTINGS)[number], ServerOptions>;
+
+/** As for `startServers`, but another version is of a server with a name. */
+type NamedOptions<Name> = Omit<ServerOptions, "versionOf"> & { readonly versionOf?: NoInfer<Name> };
 
 /** Does something while D1 fails. */
 export const whileLocked = async <Value>(
@@ -27,18 +30,27 @@ export const whileLocked = async <Value>(
 
 /** Servers for the tests of this file, by name. After each test that changed something, its books must balance. */
 export const useServers = <Name extends string>(
-  options: Readonly<Record<Name, ServerOptions>>,
+  options: Readonly<Record<Name, NamedOptions<Name>>>,
 ): ((name: Name) => Server) => {
-  const names = Object.keys(options) as Name[];
+  const all = Object.keys(options) as Name[];
   const servers = new Map<Name, Server>();
   beforeAll(async () => {
-    const started = await startServers(names.map((name) => options[name]));
-    started.forEach((server, i) => servers.set(names[i] as Name, server));
+    const started = await startServers(
+      all.map((name): ServerOptions => {
+        const { versionOf, ...rest }: NamedOptions<Name> = options[name];
+        return versionOf === undefined ? rest : { ...rest, versionOf: all.indexOf(versionOf) };
+      }),
+    );
+    started.forEach((server, i) => servers.set(all[i] as Name, server));
   });
+  const used = new Set<Name>();
   const checkedAt = new Map<Name, unknown>();
   afterEach(async () => {
-    for (const [name, server] of servers) {
-      if (options[name].migrated === false || options[name].versionOf !== undefined) continue;
+    const names = [...used];
+    used.clear();
+    for (const name of names) {
+      const server = servers.get(name);
+      if (server === undefined || options[name].migrated === false) continue;
       const [changes] = await server.sql("SELECT total_changes() AS rows");
       if (changes?.["rows"] === checkedAt.get(name)) continue;
       checkedAt.set(name, changes?.["rows"]);
@@ -49,8 +61,16 @@ export const useServers = <Name extends string>(
     for (const server of servers.values()) await server.stop();
   });
   return (name) => {
+    used.add(name);
     const server = servers.get(name);
     if (server === undefined) throw new Error("Servers run from beforeAll to afterAll.");
     return server;
   };
+};
+
+/** `server.lockDatabase`, undone at the latest when the test ends, however it ends. */
+export const lockDatabase = (server: Server): (() => void) => {
+  const unlock = server.lockDatabase();
+  onTestFinished(unlock);
+  return unlock;
 };

@@ -28,10 +28,13 @@ export const text = fc.oneof(
   }),
 );
 
-/** A member's name; names that sort differently by code unit and by code point are likely. */
+/**
+ * A member's name; names that sort differently by code unit and by code point are likely. None has a backslash: once it
+ * has read {"\\":1}, the V8 of Node 24 reads {"\n":1} as the same. That of workerd does not, see test/worker/json.test.ts.
+ */
 export const memberName = fc
   .oneof(text, fc.constantFrom("", "a", "A", "1", "10", "2", "constructor", "😀", "\uFB33", "é"))
-  .filter((name) => name !== "__proto__");
+  .filter((name) => name !== "__proto__" && !name.includes("\\"));
 
 /** A number that strict JSON accepts. */
 const jsonNumber = fc

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import type { Condition, Effect } from "../../src/kernel/plan.ts";
-import { joinSql, type Sql, sql, trusted } from "../../src/kernel/sql.ts";
+import { joinSql, renderSql, type Sql, sql, trusted } from "../../src/kernel/sql.ts";
 
 const folder = fileURLToPath(new URL("../../migrations/", import.meta.url).href);
 
@@ -35,7 +35,8 @@ export class Sqlite {
     }
   }
 
-  rows({ text, params }: Sql): Row[] {
+  rows(statement: Sql): Row[] {
+    const { text, params } = renderSql(statement);
     return this.#db
       .prepare(text)
       .all(...params)

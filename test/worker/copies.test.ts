@@ -39,7 +39,8 @@ const sweeper = (options: Parameters<typeof incarnation>[0] = {}) =>
   incarnation({ ...options, operations: [restock, restockBriefly] });
 
 /** Lets the object be quiet for long enough to write what it has not written. */
-const idle = (one: Incarnation): Promise<void> => one.advance(COPY_IDLE_MS);
+// Twice: the timer that ran while the last of them came in is set once more.
+const idle = (one: Incarnation): Promise<void> => one.advance(2 * COPY_IDLE_MS);
 
 /** What is in the object's storage. */
 const stored = (one: Incarnation) =>

@@ -12,6 +12,7 @@ import {
   balanceOf,
   effectsByKey,
   expectSoundBooks,
+  journalRow,
   journalSize,
   openBooks,
   quantityOf,
@@ -256,28 +257,30 @@ describe("an accepted request that waits", () => {
     expect(await waiting(one)).toEqual([call.key]);
   });
 
-  it("81: was fingerprinted by an older version, and is still the same request", async () => {
+  it("81: was fingerprinted by a version that this build does not know: nobody guesses, and it runs as it was accepted", async () => {
     const tenant = await books();
     const call = detached(tenant);
     const one = await accepting([call]);
     await one.run((_engine, { storage }) => {
       storage.sql.exec(
-        "UPDATE intents SET call = json_set(call, '$.fingerprint', 'of an older version')",
+        "UPDATE intents SET call = json_set(call, '$.fingerprint', 'of another version', '$.fingerprintVersion', 99)",
       );
     });
     const { object, time } = one;
     const next = incarnation({ object, time });
 
-    expect(verdict(await next.submit(detached(tenant, 2, call.key)))).toBe(
-      "idempotency-key-reused",
-    );
+    for (const same of [call, detached(tenant, 2, call.key)]) {
+      expect(verdict(await next.submit(same))).toBe("temporarily-unavailable");
+    }
     next.time.advance(INTENT_PAUSE_MS_MAX);
     await next.sweep();
 
-    expect(await incarnation().submit(attached(call))).toMatchObject({
-      kind: "outcome",
-      replayed: true,
+    expect(await journalRow(tenant, call.key)).toMatchObject({
+      fingerprint: "of another version",
+      fingerprint_version: 99,
+      status: 201,
     });
+    expect(await waiting(next)).toEqual([]);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Many operations in one batch: each stands or falls alone, and a batch stays within its bounds. */
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import {
   GROUP_OPERATIONS_MAX,
@@ -30,6 +31,7 @@ import {
 } from "./support/calls.ts";
 import {
   customOperations,
+  fragileRestock,
   repeatEffects,
   restock,
   restockAtLength,
@@ -61,6 +63,25 @@ const queued = async (one: Incarnation, calls: readonly KeyCall[]): Promise<KeyR
   expect(verdict(await filler)).toBe(200);
   return replies;
 };
+
+describe("callers that overlap", () => {
+  it("go together again: the first to come back waits a moment for the others, and no longer", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const one = incarnation();
+    const pay = () => payment(tenant, "alice", "bob", 1);
+    await queued(one, [pay(), pay()]);
+
+    const replies = one.run(async (engine) => {
+      const first = engine.submit(pay());
+      await scheduler.wait(0);
+      return Promise.all([first, engine.submit(pay())]);
+    });
+    expect((await replies).map(verdict)).toEqual([201, 201]);
+    expect(verdict(await one.submit(pay()))).toBe(201);
+    expect(claimsIn(one)).toEqual([1, 2, 2, 1]);
+    await expectSoundBooks(tenant);
+  });
+});
 
 describe("each operation stands or falls alone", () => {
   it("46: of two payments of 60 from an account of 100 in one group one is made, one refused", async () => {
@@ -308,6 +329,10 @@ describe("facts", () => {
     expect(verdict(reply)).toBe(201);
     expect(bodyOf(reply)).toContain(`"amountMinor":${100 - REPLANS_MAX}`);
     expect(one.batches).toHaveLength(REPLANS_MAX + 1);
+    // Every plan names the same refund: the second line of defence, should a claim ever fail to be one.
+    for (const { statements } of one.batches) {
+      expect(statements.flatMap(({ params }) => params)).toContain(idIn(reply));
+    }
     expect(await balanceOf(tenant, "alice")).toBe(100);
     await expectSoundBooks(tenant);
   });
@@ -342,6 +367,33 @@ describe("facts", () => {
     await one.db.deliverLate();
     expect(bodyOf(await one.submit(call))).toContain(`"amountMinor":${100 - REPLANS_MAX - 1}`);
     await expectSoundBooks(tenant);
+  });
+
+  it("that change after a lost send, to something the plan cannot bear, leave the fate open, too", async () => {
+    const tenant = await openBooks({ products: { mug: 0 } });
+    const { operation, setBroken } = fragileRestock("plan");
+    setBroken(false);
+    const one = makeIncarnation({ operations: [operation] });
+    const call = callOf(tenant, operation.name, { pieces: 1 }, { params: { sku: "mug" } });
+    const rename = (name: string) =>
+      env.DB.prepare("UPDATE products SET name = ? WHERE tenant = ?").bind(name, tenant).run();
+    const held = [one.db.hold(), one.db.hold()] as const;
+    const reply = one.time.passing(one.submit(call));
+    await held[0].arrived();
+    held[0].release("late");
+    await held[1].arrived();
+    await rename("cup");
+    setBroken(true);
+    held[1].release();
+
+    expect(verdict(await reply)).toBe("outcome-unknown-yet");
+    expect(one.alerts).toContainEqual(expect.objectContaining({ event: "operation-defect" }));
+    // The facts of the lost send hold again when it arrives.
+    await rename("mug");
+    await one.db.deliverLate();
+    setBroken(false);
+    expect(await one.submit(call)).toMatchObject({ kind: "outcome", replayed: true });
+    expect(await quantityOf(tenant, "mug")).toBe(1);
   });
 
   it("an outcome that this object has not heard of is replayed, though the facts have changed since", async () => {

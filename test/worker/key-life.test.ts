@@ -1,6 +1,6 @@
 /** A key from its first request to its last: what a look-up says, when it expires, and what a wrong clock can do. */
 import { describe, expect, it } from "vitest";
-import { BATCH_LIFE_MS, KEY_LIFETIME_SECONDS } from "../../src/kernel/limits.ts";
+import { ABSENCE_UNKNOWN_MS, KEY_LIFETIME_SECONDS } from "../../src/kernel/limits.ts";
 import { balanceOf, effectsByKey, expectSoundBooks, openBooks } from "./support/books.ts";
 import { bodyOf, payment, verdict } from "./support/calls.ts";
 import { useEngines } from "./support/engines.ts";
@@ -19,8 +19,8 @@ describe("a look-up", () => {
     const one = incarnation();
     const call = payment(tenant, "alice", "bob", 1);
 
-    expect(await one.lookUp(call)).toEqual({ state: "unknown-yet", afterMs: BATCH_LIFE_MS });
-    one.time.advance(BATCH_LIFE_MS - 1);
+    expect(await one.lookUp(call)).toEqual({ state: "unknown-yet", afterMs: ABSENCE_UNKNOWN_MS });
+    one.time.advance(ABSENCE_UNKNOWN_MS - 1);
     expect(await one.lookUp(call)).toEqual({ state: "unknown-yet", afterMs: 1 });
     one.time.advance(1);
     expect(await one.lookUp(call)).toEqual({ state: "free" });
@@ -92,7 +92,7 @@ describe("a look-up", () => {
   it("says nothing while the database does not answer", async () => {
     const tenant = await books();
     const one = incarnation();
-    one.time.advance(BATCH_LIFE_MS);
+    one.time.advance(ABSENCE_UNKNOWN_MS);
     one.db.nextReads("overloaded");
 
     expect(await one.lookUp(payment(tenant, "alice", "bob", 1))).toBe("unavailable");
@@ -105,7 +105,7 @@ describe("a look-up", () => {
     await one.submit(call);
     const other = incarnation();
     await other.run(() => undefined);
-    other.time.advance(BATCH_LIFE_MS);
+    other.time.advance(ABSENCE_UNKNOWN_MS);
 
     expect(await other.lookUp({ ...call, tenant: await books() })).toEqual({ state: "free" });
   });

@@ -96,14 +96,15 @@ describe("54: D1 that stalls", () => {
       await one.quiet();
       expect(bodyOf(await one.submit(old))).toBe(bodyOf(before));
       const seen = await waitedOut(one, replies);
-      // One group got no answer; the others were never sent, five of them because there was no room.
+      // One group got no answer; the others were never sent, five of them because there was no room: six, when the
+      // first was still waiting for the others.
       expect(Object.keys(tally(seen)).toSorted()).toEqual([
         "outcome-unknown-yet",
         "temporarily-unavailable",
       ]);
-      expect(
-        seen.filter((reply) => reply.kind === "problem" && reply.detail?.includes("full")),
-      ).toHaveLength(5);
+      expect([5, 6]).toContain(
+        seen.filter((reply) => reply.kind === "problem" && reply.detail?.includes("full")).length,
+      );
     }
 
     one.db.endStalls();

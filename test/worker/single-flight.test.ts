@@ -1,5 +1,6 @@
 /** One key in one object: one run, and what everybody else hears. */
 import { expect, it } from "vitest";
+import { createPayment } from "../../src/operations/create-payment.ts";
 import { WAITERS_PER_KEY_MAX, WAITERS_PER_OBJECT_MAX } from "../../src/kernel/limits.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import { until } from "../support/faulty-database.ts";
@@ -234,6 +235,26 @@ it("60: a stored answer is replayed also where what the plan needs can no longer
 
   expect(bodyOf(after)).toBe(bodyOf(before));
   expect(await quantityOf(tenant, "mug")).toBe(3);
+});
+
+it("60: a stored answer is replayed also where the operation has broken since", async () => {
+  const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+  const call = payment(tenant, "alice", "bob", 10);
+  const before = await incarnation().submit(call);
+  // The next deploy breaks what makes the plan; this operation reads nothing, so nothing was looked up before.
+  const broken = {
+    ...createPayment,
+    validate: () =>
+      ({
+        ok: true,
+        value: { reads: false, plan: () => Promise.reject(new Error("Its plan is broken.")) },
+      }) as const,
+  };
+
+  const after = await incarnation({ operations: [broken] }).submit(call);
+
+  expect(bodyOf(after)).toBe(bodyOf(before));
+  await expectSoundBooks(tenant);
 });
 
 it("34: a caller who leaves does not end the run that was begun for it", async () => {

@@ -5,7 +5,12 @@
  */
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
-import { BATCH_LIFE_MS, COMMIT_BUDGET_MS, SEND_TIMEOUT_MS } from "../../src/kernel/limits.ts";
+import {
+  ABSENCE_UNKNOWN_MS,
+  BATCH_LIFE_MS,
+  COMMIT_BUDGET_MS,
+  SEND_TIMEOUT_MS,
+} from "../../src/kernel/limits.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import { operations } from "../../src/operations/registry.ts";
 import type { BatchFault } from "../support/faulty-database.ts";
@@ -474,10 +479,10 @@ it("absence is not evidence: a key that got no answer is not called free while i
   const one = engine();
   const call = payment(tenant, "alice", "bob", 1);
   // The object is old enough that only this request's own sends are in question.
-  one.time.advance(BATCH_LIFE_MS);
+  one.time.advance(ABSENCE_UNKNOWN_MS);
   one.db.always("late", "none");
   await one.run(() => undefined);
-  one.time.advance(BATCH_LIFE_MS);
+  one.time.advance(ABSENCE_UNKNOWN_MS);
   expect(await one.lookUp(call)).toEqual({ state: "free" });
   expect(verdict(await one.time.passing(one.submit(call)))).toBe("outcome-unknown-yet");
 

@@ -22,7 +22,7 @@ import {
   valueOf,
 } from "../../../src/kernel/plan.ts";
 import { GROUP_STATEMENTS_MAX } from "../../../src/kernel/limits.ts";
-import { type Sql, sql } from "../../../src/kernel/sql.ts";
+import { renderSql, type Sql, sql } from "../../../src/kernel/sql.ts";
 import { LINES_MAX } from "../../../src/orders/order.ts";
 import { property, text } from "../property.ts";
 import { Sqlite } from "../sqlite.ts";
@@ -49,10 +49,10 @@ const submission = (plan: Partial<Plan>, more: Partial<Submission> = {}): Submis
   expiresAtS: 1_800_086_400,
   forgetAtS: 1_802_678_400,
   deadlineMs: 0,
-  refusalResponse: (code, detail) => ({
+  refusalDocument: (code, detail = "") => ({
     code,
     status: code === "teapot" ? 418 : 409,
-    body: JSON.stringify({ code, detail }),
+    detail,
   }),
   refusalOf: () => "operation-failed",
   ...more,
@@ -137,13 +137,15 @@ describe("the shape of a send", () => {
   it("of a forced refusal is the claim alone", () => {
     const refused = {
       ...send({ effects, guards }),
-      forcedRefusal: { code: "x", status: 409, body: "" },
+      forcedRefusal: { code: "x", status: 409 },
     };
     expect(statementsOf(refused)).toHaveLength(1);
   });
 
   it("begins with the claim, which never aborts: a taken key is no conflict", () => {
-    const [claim, ...rest] = statementsOf(send({ effects, answer: { ...answer, computed } }));
+    const [claim, ...rest] = statementsOf(send({ effects, answer: { ...answer, computed } })).map(
+      renderSql,
+    );
     expect(claim?.text).toMatch(
       /\bINSERT INTO journal\b[^]*\bON CONFLICT \(tenant, key\) DO UPDATE\b/,
     );
@@ -157,10 +159,11 @@ describe("the shape of a send", () => {
       facts: [always],
       answer: { ...answer, computed },
     };
-    for (const statement of statementsOf(send(plan, { tenant: "the-tenant" }))) {
+    for (const statement of statementsOf(send(plan, { tenant: "the-tenant" })).map(renderSql)) {
       const uses = statement.text.match(/\b(FROM|UPDATE|INTO) (journal|things)\b/g) ?? [];
       expect(uses.length).toBeGreaterThan(0);
-      const tenants = statement.params.filter((param) => param === "the-tenant");
+      const tenant = statement.params.indexOf("the-tenant") + 1;
+      const tenants = statement.text.match(new RegExp(`\\?${tenant}\\b`, "g")) ?? [];
       expect(tenants.length, `in ${statement.text}`).toBe(uses.length);
     }
   });
@@ -198,20 +201,19 @@ describe("the shape of a send", () => {
       attempt: 1,
     });
 
+  /** Equal values share a number: what is left when the numbers are taken away. */
+  const shapeOf = (one: Sql): string => renderSql(one).text.replaceAll(/\?\d+/g, "?");
+
   property(
-    "8: is the same text whatever the values are, with a parameter for each",
+    "8: is the same text whatever the values are",
     fc.property(fc.array(text, { minLength: 5, maxLength: 5 }), (values) => {
-      const built = withValues(values);
-      expect(built.map((one) => one.text)).toEqual(withValues([]).map((one) => one.text));
-      for (const one of built) expect(one.text.split("?").length - 1).toBe(one.params.length);
+      expect(withValues(values).map(shapeOf)).toEqual(withValues([]).map(shapeOf));
     }),
   );
 
   it("8: is the same text when the values are SQL themselves", () => {
     const hostile = ["'); DROP TABLE journal; --", '" OR 1=1 --', "?", "\u0000", "things"];
-    expect(withValues(hostile).map((one) => one.text)).toEqual(
-      withValues([]).map((one) => one.text),
-    );
+    expect(withValues(hostile).map(shapeOf)).toEqual(withValues([]).map(shapeOf));
   });
 });
 
@@ -251,7 +253,9 @@ describe("a claim", () => {
   ])("RP: gives %s back as every later reader will find it", (_, plan) => {
     const one = { ...send(plan), attempt: 2 };
     const row = commit(one);
-    expect(parseClaimRow(row, one.submission, one.nonce, one.attempt)).toEqual(recorded());
+    expect(parseClaimRow(row, undefined, one.submission, one.nonce, one.attempt)).toEqual(
+      recorded(),
+    );
   });
 
   it("of a taken key gives nothing back and changes nothing", () => {
@@ -301,7 +305,7 @@ describe("guards", () => {
         response: {
           status: 418,
           headers: { "content-type": "application/problem+json" },
-          body: '{"code":"teapot","detail":"No t0."}',
+          body: '{"code":"teapot","status":418,"detail":"No t0."}',
         },
       },
     });
@@ -332,14 +336,14 @@ describe("guards", () => {
     put("a", "t0", 5);
     const refused: Send = {
       ...send({ guards: [require(exists("things", thing("t0")), "teapot", "x")], effects }),
-      forcedRefusal: { code: "limit-exceeded", status: 409, body: "{}" },
+      forcedRefusal: { code: "limit-exceeded", status: 409 },
     };
     expect(commit(refused)).toMatchObject({
       refusal: "limit-exceeded",
       status: 409,
-      body: "{}",
-      link: null,
+      body: '{"code":"limit-exceeded","status":409}',
     });
+    expect(journal()).toMatchObject([{ link: null }]);
     expect(things()).toEqual([["a", "t0", 5]]);
   });
 
@@ -385,7 +389,11 @@ describe("guards", () => {
             : {
                 refusal: `refusal-${first}`,
                 status: 409,
-                body: JSON.stringify({ code: `refusal-${first}`, detail: `detail ${first}` }),
+                body: JSON.stringify({
+                  code: `refusal-${first}`,
+                  status: 409,
+                  detail: `detail ${first}`,
+                }),
               },
         );
         expect(things()).toHaveLength(first === -1 ? 2 : 1);
@@ -577,7 +585,7 @@ describe("computed members", () => {
   it("are read after the effects, in the same transaction, into the stored body", () => {
     put("a", "t1", 41);
     const results = db.batch(statementsOf(send({ effects, answer: { ...answer, computed } })));
-    expect(results.at(-1)).toMatchObject([{ body: '{"id":"t1","n":42}', status: 201 }]);
+    expect(results.at(-1)).toEqual([{ body: '{"id":"t1","n":42}' }]);
     expect(journal()).toMatchObject([{ body: '{"id":"t1","n":42}' }]);
   });
 
@@ -589,7 +597,7 @@ describe("computed members", () => {
       ),
     );
     expect(results.at(-1)).toEqual([]);
-    expect(journal()).toMatchObject([{ body: '{"code":"gone","detail":"x"}' }]);
+    expect(journal()).toMatchObject([{ body: '{"code":"gone","status":409,"detail":"x"}' }]);
   });
 
   it("51b: are not read again by a second delivery", () => {

@@ -13,7 +13,7 @@ import {
   update,
   valueOf,
 } from "../../../src/kernel/plan.ts";
-import { sql } from "../../../src/kernel/sql.ts";
+import { renderSql, sql, trusted } from "../../../src/kernel/sql.ts";
 
 const where = sql`id = ${"a"}`;
 
@@ -37,7 +37,7 @@ it("a plan is data: what it is made of can be compared, and runs nothing", () =>
     kind: "insert-each",
     table: "order_lines",
     each: [["mug", 2]],
-    row: { sku: { text: "value ->> 0", params: [] } },
+    row: { sku: sql`value ->> 0` },
   });
   expect(update("accounts", { balance: 1 }, where)).toEqual({
     kind: "update",
@@ -47,7 +47,7 @@ it("a plan is data: what it is made of can be compared, and runs nothing", () =>
   });
   expect(valueOf("products", "quantity", where)).toEqual({
     table: "products",
-    value: { text: "quantity", params: [] },
+    value: trusted("quantity"),
     where,
   });
 });
@@ -62,5 +62,5 @@ it("a refusal is a plan that no data can turn into an effect", () => {
 });
 
 it("8: byId carries an id as a parameter, whatever it holds", () => {
-  expect(byId("' OR 1=1 --")).toEqual({ text: "id = ?", params: ["' OR 1=1 --"] });
+  expect(renderSql(byId("' OR 1=1 --"))).toEqual({ text: "id = ?1", params: ["' OR 1=1 --"] });
 });

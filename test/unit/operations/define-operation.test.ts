@@ -3,6 +3,7 @@ import { z } from "zod";
 import { type Problem, PROBLEMS } from "../../../src/contract/problems.ts";
 import type { Reader } from "../../../src/journal/reader.ts";
 import { IdSource } from "../../../src/kernel/ids.ts";
+import { trusted } from "../../../src/kernel/sql.ts";
 import { KEY_LIFETIME_SECONDS, KEY_LIFETIME_SECONDS_MAX } from "../../../src/kernel/limits.ts";
 import {
   type Definition,
@@ -265,7 +266,7 @@ describe("a request that is ready", () => {
   it("is planned with what it read", async () => {
     const operation = define({
       read: async (_input, from) =>
-        (await from.first({ table: "t", columns: [], where: { text: "", params: [] } })) ?? "none",
+        (await from.first({ table: "t", columns: [], where: trusted("") })) ?? "none",
       plan: (_input, facts) => ({
         guards: [],
         effects: [],

@@ -80,7 +80,7 @@ const commit = (effects: readonly Effect[]): void => {
         expiresAtS: 1,
         forgetAtS: 2,
         deadlineMs: 0,
-        refusalResponse: (code) => ({ code, status: 409, body: "{}" }),
+        refusalDocument: (code) => ({ code, status: 409 }),
         refusalOf: () => "operation-failed",
       },
     }),

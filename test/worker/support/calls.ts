@@ -1,5 +1,9 @@
 /** Requests as the Worker hands them to an object. */
-import { fingerprint, type Fingerprinted } from "../../../src/idempotency/fingerprint.ts";
+import {
+  FINGERPRINT_VERSION,
+  fingerprint,
+  type Fingerprinted,
+} from "../../../src/idempotency/fingerprint.ts";
 import type { JsonObject } from "../../../src/kernel/json.ts";
 import type { KeyCall, KeyReply } from "../../../src/objects/key-call.ts";
 
@@ -26,6 +30,7 @@ export const callOf = (
     object: "",
     request,
     fingerprint: print,
+    fingerprintVersion: FINGERPRINT_VERSION,
     requestId: crypto.randomUUID(),
     origin: "https://latchkey.test",
     waitMs,

@@ -26,6 +26,11 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   switch (erasure.kind) {
     case "unknown-key":
       return problemResponse(c, "not-found");
+    case "unknown-yet":
+      return problemResponse(c, "temporarily-unavailable", {
+        detail: "Whether this key was used is not known yet: an earlier request may still arrive.",
+        afterMs: erasure.afterMs,
+      });
     case "in-flight":
       return problemResponse(c, "request-in-flight");
     case "unavailable":

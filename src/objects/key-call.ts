@@ -87,6 +87,8 @@ export type Erasure =
       readonly record: SettledRecord;
       readonly forgetAtS: number;
     }
+  /** A batch that came before may yet claim the key: whether there is something to erase is known in a while. */
+  | { readonly kind: "unknown-yet"; readonly afterMs: number }
   | { readonly kind: "unknown-key" | "in-flight" | "unavailable" };
 
 /** Where a key's state can be looked up. */

@@ -171,8 +171,10 @@ export class KeyEngine {
         if (known.kind === "running") {
           // A run that has claimed nothing does not own the key: this request may be the one that does.
           const entry = await this.#findInJournal(call.tenant, call.key);
-          if (entry === "unavailable") return this.#inFlight(call.key);
-          if (entry !== undefined) return this.#recall(call, entry);
+          if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
+          // What was accepted owns it by our word.
+          const isPromised = this.#intents.find(call.key) !== undefined;
+          if (entry === "unavailable" && !isPromised) return this.#inFlight(call.key);
         }
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
@@ -493,9 +495,9 @@ export class KeyEngine {
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     try {
       const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
-      // Nor is a key unknown while a batch may yet claim it.
       if (entry === undefined) {
-        return { kind: this.#absent(key).state === "free" ? "unknown-key" : "in-flight" };
+        const { afterMs } = this.#absent(key);
+        return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
       }
       if (!isSettled(entry.record)) return { kind: "in-flight" };
       await this.eraseCopy(tenant, key, entry.record, entry.forgetAtS);
@@ -668,10 +670,12 @@ const submissionOf = (
     });
   };
   const answerBody = JSON.stringify(plan.answer.body);
+  // A plan that refuses has no answer to find fault with.
+  const isRefused = plan.guards.some(({ holds }) => holds === "never");
   const flaw =
     answerBody.length > STORED_RESPONSE_BYTES_MAX
       ? TOO_LARGE
-      : HEADER_VALUE.test(plan.answer.link)
+      : isRefused || HEADER_VALUE.test(plan.answer.link)
         ? undefined
         : NO_HEADER_VALUE;
   const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;

@@ -63,8 +63,9 @@ describe.each(ROUTINGS)("69: erasing a key's answer, KEY_OBJECTS=%s", (routing) 
     const other = await openTenant(server());
     const key = newKey();
     await tenant.pay({}, { key });
-    expect((await erase(other, key)).status).toBe(404);
-    expect((await erase(tenant, newKey())).status).toBe(404);
+    // 404 once no dead object's batch can claim it any more: see "69: of a key that was never used" in test/worker.
+    expect((await erase(other, key)).status).toBe(503);
+    expect((await erase(tenant, newKey())).status).toBe(503);
     expect((await erase(tenant, "short")).status).toBe(400);
     expect(await tenant.pay({}, { key })).toMatchObject({ status: 201, replayed: true });
   });

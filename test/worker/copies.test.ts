@@ -161,14 +161,27 @@ describe("copies", () => {
   it("are taken from D1 too: what one read there is replayed without it", async () => {
     const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
     const call = payment(tenant, "alice", "bob", 60);
-    const before = await incarnation().submit(call);
-    const other = incarnation();
+    const object = `test/${crypto.randomUUID()}`;
+    const before = await incarnation({ object }).submit(call);
+    const other = incarnation({ object });
     await other.submit(call);
     await idle(other);
-    const next = incarnation({ object: other.object });
+    const next = incarnation({ object });
     next.db.always("lost-before", "lost");
 
     expect(bodyOf(await next.submit(call))).toBe(bodyOf(before));
+  });
+
+  it("69: are kept by the object that the row names, and by no other: an erasure reaches them all", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const call = payment(tenant, "alice", "bob", 60);
+    await incarnation().submit(call);
+    const other = incarnation();
+
+    expect(await other.submit(call)).toMatchObject({ kind: "outcome", replayed: true });
+    await idle(other);
+
+    expect((await stored(other)).tables).toEqual([]);
   });
 
   it("that cannot be read are no copies: D1 answers", async () => {
@@ -323,7 +336,7 @@ describe("the sweep", () => {
     const call = brief(tenant);
     await one.submit(call);
     await idle(one);
-    one.time.advance(KEY_LIFETIME_MS + TOMBSTONE_MS - 1_000);
+    one.time.advance(KEY_LIFETIME_MS + TOMBSTONE_MS - 2_000);
     await one.sweep();
 
     const { time } = one;

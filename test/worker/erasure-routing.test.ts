@@ -61,8 +61,10 @@ it.each([
   },
 );
 
-it("69: of an unknown key is 404, and of a key that no key may be 400", async () => {
+it("69: of a key that a dead object may have sent is 503 with a time, and of a key that no key may be 400", async () => {
   const client = await WorkerClient.for(await openBooks(), "1");
-  expect((await client.erase(crypto.randomUUID())).status).toBe(404);
+  const early = await client.erase(crypto.randomUUID());
+  expect(early).toMatchObject({ status: 503 });
+  expect(early.body).toContain("afterMs");
   expect((await client.erase("short")).status).toBe(400);
 });

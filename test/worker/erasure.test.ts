@@ -1,7 +1,12 @@
 /** 69: the stored answer of a key is erased; the key stays used, and never runs again. */
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
-import { COPY_FAILURES_MAX, COPY_IDLE_MS, TOMBSTONE_SECONDS } from "../../src/kernel/limits.ts";
+import {
+  ABSENCE_UNKNOWN_MS,
+  COPY_FAILURES_MAX,
+  COPY_IDLE_MS,
+  TOMBSTONE_SECONDS,
+} from "../../src/kernel/limits.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import {
   effectsByKey,
@@ -196,6 +201,8 @@ describe("69: an erasure", () => {
     await idle(one);
     const other = incarnation();
 
+    expect(await other.erase(paid(tenant))).toMatchObject({ kind: "unknown-yet" });
+    other.time.advance(ABSENCE_UNKNOWN_MS);
     expect(await other.erase(paid(tenant))).toEqual({ kind: "unknown-key" });
     expect(await other.erase({ ...call, tenant: await books() })).toEqual({ kind: "unknown-key" });
 

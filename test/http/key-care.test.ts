@@ -149,6 +149,16 @@ describe("keys by state", () => {
     expect(answer).toMatchObject({ status: 400, body: { code: "request-invalid" } });
   });
 
+  it("54: are 503 while D1 does not answer, and there again when it does", async () => {
+    const tenant = await openTenant(server());
+    const key = newKey();
+    await tenant.pay({}, { key });
+    const path = "/v1/idempotency-keys?state=completed";
+    const answer = await whileLocked(server(), () => tenant.get(path));
+    expect(answer).toMatchObject({ status: 503, body: { code: "temporarily-unavailable" } });
+    expect(await tenant.get(path)).toMatchObject({ status: 200, body: { data: [{ key }] } });
+  });
+
   it("25, 27: need the right to read", async () => {
     const tenant = await openTenant(server());
     const writer = await tokenFor(tenant.name, { scope: "payments:write" });

@@ -6,6 +6,7 @@ import {
   INTENT_PAUSE_MS,
   INTENT_PAUSE_MS_MAX,
   INTENTS_PER_ALARM_MAX,
+  INTENTS_PER_OBJECT_MAX,
 } from "../../src/kernel/limits.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import {
@@ -165,6 +166,25 @@ describe("202", () => {
     expect(await waiting(one)).toEqual([]);
     expect(await balanceOf(tenant, "bob")).toBe(50);
     await expectSoundBooks(tenant);
+  });
+
+  it(`54: is not said while ${INTENTS_PER_OBJECT_MAX} wait already: that is a 503, and nothing runs`, async () => {
+    const tenant = await books();
+    const one = await accepting([detached(tenant)]);
+    const { object, time } = one;
+    await one.run((_engine, { storage }) => {
+      storage.sql.exec(
+        "INSERT INTO intents SELECT intents.key || n.key, due_at_ms, accepted_at_ms, attempts, json_set(call, '$.key', intents.key || n.key) FROM intents, json_each(?) AS n",
+        JSON.stringify(Array.from({ length: INTENTS_PER_OBJECT_MAX - 1 }, () => 0)),
+      );
+    });
+    const late = detached(tenant);
+
+    const next = incarnation({ object, time });
+    expect(verdict(await next.submit(late))).toBe("temporarily-unavailable");
+    expect(await waiting(next)).toHaveLength(INTENTS_PER_OBJECT_MAX);
+    expect(await effectsByKey(tenant)).toEqual(new Map());
+    expect(verdict(await next.submit(attached(late)))).toBe(201);
   });
 
   it("61: is not said of what cannot be carried out: that is told at once, and the key is not consumed", async () => {

@@ -11,6 +11,7 @@ import {
   JWKS_TIMEOUT_MS,
   TOKEN_CLOCK_TOLERANCE_SECONDS,
   VERIFIED_TOKENS_MAX,
+  TOKEN_ID_LENGTH_MAX,
 } from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 
@@ -28,7 +29,8 @@ const claimsSchema = z.object({
   scope: z.string().default(""),
   exp: z.number(),
   nbf: z.number().optional(),
-  jti: z.string().min(1),
+  // As much as can be named when it is revoked.
+  jti: z.string().min(1).max(TOKEN_ID_LENGTH_MAX),
 });
 
 type Claims = z.output<typeof claimsSchema>;
@@ -68,9 +70,16 @@ export const authenticate = async (
   }
   return succeed({
     tenant: tenant.data,
-    scopes: new Set(claims.scope.split(" ").filter(isScope)),
+    scopes: scopesOf(claims, settings),
     token: { issuer: claims.iss, jti: claims.jti },
   });
+};
+
+/** Operators' rights reach beyond a tenant: only our own issuer grants them. */
+const scopesOf = ({ iss, scope }: Claims, { ISSUERS }: Settings): ReadonlySet<Scope> => {
+  const isForeign = ISSUERS.some(({ issuer }) => issuer === iss);
+  const granted = scope.split(" ").filter(isScope);
+  return new Set(granted.filter((one) => !(isForeign && one.startsWith("ops:"))));
 };
 
 /** Our own issuer names any tenant but those that belong to another's. */

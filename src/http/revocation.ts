@@ -3,7 +3,12 @@
  * answers nothing: the request gets 503, neither passes nor is refused.
  */
 import type { Bindings } from "../env.ts";
-import { REVOCATIONS_AGE_MS_MAX, REVOCATIONS_REFRESH_MS } from "../kernel/limits.ts";
+import { withTimeout } from "../journal/database.ts";
+import {
+  REVOCATIONS_AGE_MS_MAX,
+  REVOCATIONS_REFRESH_MS,
+  SEND_TIMEOUT_MS,
+} from "../kernel/limits.ts";
 import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-call.ts";
 import type { Caller } from "./authentication.ts";
 
@@ -41,7 +46,7 @@ export const isRevoked = async (
 const refresh = async (env: Bindings, nowMs: number): Promise<Snapshot | undefined> => {
   refreshing.add(env.REVOCATIONS);
   try {
-    const revoked = await revocations(env).list();
+    const revoked = await withTimeout(revocations(env).list(), SEND_TIMEOUT_MS);
     const tokens = new Set(revoked.map(({ issuer, jti }) => nameOf(issuer, jti)));
     const snapshot = { tokens, takenAtMs: nowMs };
     snapshots.set(env.REVOCATIONS, snapshot);

@@ -3,7 +3,9 @@
  * needs no key.
  */
 import { z } from "zod";
+import { withTimeout } from "../journal/database.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
+import { SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
 import { parseJson } from "../kernel/json.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
@@ -16,7 +18,7 @@ export const revocationInput = z.strictObject({
   expiresAt: z.iso.datetime().meta({ description: "When the token expires by itself" }),
 });
 
-const jtiSchema = z.string().min(1).max(255);
+const jtiSchema = z.string().min(1).max(TOKEN_ID_LENGTH_MAX);
 
 export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["ops:act"]);
@@ -40,15 +42,17 @@ export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
       detail: "expiresAt has passed: the token is refused without being revoked.",
     });
   }
-  const kept = await revocations(c.env).revoke({
-    issuer: input.data.issuer,
-    jti: jti.data,
-    expiresAtS,
-  });
-  if (!kept) {
-    return problemResponse(c, "temporarily-unavailable", {
-      detail: "The list of revocations is full.",
-    });
+  const token = { issuer: input.data.issuer, jti: jti.data, expiresAtS };
+  try {
+    const kept = await withTimeout(revocations(c.env).revoke(token), SEND_TIMEOUT_MS);
+    if (!kept) {
+      return problemResponse(c, "temporarily-unavailable", {
+        detail: "The list of revocations is full.",
+      });
+    }
+  } catch {
+    // It may be revoked or not: to repeat is safe.
+    return problemResponse(c, "temporarily-unavailable");
   }
   return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
 };

@@ -78,11 +78,15 @@ export const eraseRecord = async (
   tenant: string,
   key: string,
 ): Promise<JournalEntry | undefined> => {
-  await statement(
-    db,
-    sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${these(tenant, [key])} AND state = 'final'`,
-  ).run();
-  return (await findRecords(db, tenant, [key])).get(key);
+  // One transaction: a row that commits between the two would be read, and not be erased.
+  const [, left] = await db.batch([
+    statement(
+      db,
+      sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${these(tenant, [key])} AND state = 'final'`,
+    ),
+    statement(db, sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE ${these(tenant, [key])}`),
+  ]);
+  return left?.results.map(parseRecordRow)[0];
 };
 
 /** States that a list can be asked for, and the stored ones behind them. */

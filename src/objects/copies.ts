@@ -104,10 +104,14 @@ export class Copies {
    * the one before it may be read again.
    */
   async overwrite(key: string, copy: Copy, nowMs: number): Promise<void> {
-    this.#failures = 0;
-    this.keep(key, copy);
-    await this.flush(nowMs);
-    if (this.#unwritten.get(key) === copy) throw new Error("The copy could not be written.");
+    this.#remember(key, copy);
+    this.#unwritten.delete(key);
+    await this.#alarm.load();
+    this.#storage.transactionSync(() => {
+      this.#createTable();
+      this.#write(key, copy);
+    });
+    await this.#alarm.noLaterThan(Math.max(dueAtS(copy) * 1000, nowMs + SWEEP_INTERVAL_MS));
   }
 
   /** Writes what is unwritten, and sets the alarm that will sweep it, in one transaction. */

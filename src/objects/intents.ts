@@ -60,6 +60,7 @@ export class Intents {
 
   /** It has none yet: once more, later. */
   async postpone(key: string, nowMs: number): Promise<void> {
+    await this.#alarm.load();
     const intent = this.#all().get(key);
     if (intent === undefined) return;
     const attempts = intent.attempts + 1;

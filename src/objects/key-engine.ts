@@ -29,6 +29,7 @@ import {
   COPY_LAG_MAX,
   FLIGHTS_PER_OBJECT_MAX,
   INTENT_PAUSE_MS,
+  KEY_LIFETIME_SECONDS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
@@ -222,6 +223,8 @@ export class KeyEngine {
       // same: what it is worth comes out when it runs.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
+      // So that the alarm is set in the turn of the write: it may have been forgotten meanwhile.
+      await this.#alarm.load();
       const known = this.#known(call.key);
       if (known.kind !== "free") return this.#act(call, known);
     }
@@ -255,7 +258,8 @@ export class KeyEngine {
     const nowMs = this.#setup.clock();
     const mayStillRun = reply.kind === "problem" && PROBLEMS[reply.code].shouldRetry;
     const operation = this.#operations.get(intent.call.request.operation);
-    const lifetimeMs = (operation?.keyLifetimeSeconds ?? 0) * 1000;
+    // An operation that is gone may come back: a deployment is rolled back, or has not reached this object.
+    const lifetimeMs = (operation?.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS) * 1000;
     if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
       await this.#intents.postpone(key, nowMs);
       return;
@@ -427,7 +431,7 @@ export class KeyEngine {
    */
   #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
     const { record } = entry;
-    if (isSettled(record) && (own || (entry.object === call.object && !this.#isErased(call.key)))) {
+    if (isSettled(record) && (own || entry.object === call.object) && !this.#isErased(call.key)) {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
@@ -440,7 +444,9 @@ export class KeyEngine {
 
   #isErased(key: string): boolean {
     const copy = this.#copies.find(key);
-    return copy !== undefined && copy.record.state !== "final";
+    if (copy === undefined || copy.record.state === "final") return false;
+    // Past its tombstone a key may be used anew.
+    return copy.forgetAtS > wholeSeconds(this.#setup.clock());
   }
 
   /** A send got no answer: only the same key is safe, and the key is not called free while it may still land. */
@@ -555,7 +561,9 @@ export class KeyEngine {
       if (first !== undefined) {
         const keys = due.map(({ key }) => key);
         // The record first: a copy that outlives its record is judged by its own expiry.
-        await sweepRecords(this.#setup.db, first.tenant, keys, nowS);
+        const swept = sweepRecords(this.#setup.db, first.tenant, keys, nowS);
+        // What is to be healed does not wait for it.
+        await withTimeout(swept, SEND_TIMEOUT_MS);
         if (CRASH_POINTS) await crashPoint("sweep");
         this.#copies.sweep(keys, nowS);
       }
@@ -578,11 +586,13 @@ export class KeyEngine {
       .filter(({ call }) => !this.#flights.has(call.key));
     // A claim that is there already is found by the run, like by any retry.
     await Promise.all(
-      due.map(({ call }) => this.#act({ ...call, detached: false }, this.#known(call.key))),
+      due.map(async (intent) => {
+        const { call } = intent;
+        const reply = await this.#act({ ...call, detached: false }, this.#known(call.key));
+        // What no run has settled, since there was none: an operation that is gone, or takes this input no more.
+        if (this.#intents.find(call.key) === intent) await this.#settleIntent(call.key, reply);
+      }),
     );
-    for (const { call } of due) {
-      if (this.#copies.find(call.key) !== undefined) this.#intents.remove(call.key);
-    }
   }
 
   /** The earliest of all that is due. An object that holds nothing gives back its storage. */
@@ -600,6 +610,7 @@ export class KeyEngine {
     } else if (this.#copies.lag === 0 && this.#flights.size === 0) {
       this.#copies.storageGone();
       this.#intents.storageGone();
+      this.#alarm.forget();
       await this.#setup.storage.deleteAll();
     }
   }

@@ -122,6 +122,17 @@ describe("another issuer's tokens", () => {
     );
   });
 
+  it("24, 27: grant nothing that reaches beyond their tenants: operators' rights are ours to give", async () => {
+    const token = await acmeKey.sign(claimsOf(ACME, "acme", { scope: "ops:act read" }));
+    const answer = await fetch(`${server().origin}/v1/ops/revoked-tokens/${newKey()}`, {
+      method: "PUT",
+      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
+      body: JSON.stringify({ issuer: "latchkey", expiresAt: new Date(4e12).toISOString() }),
+    });
+    expect(answer.status).toBe(403);
+    expect((await ask(server(), token)).status).toBe(200);
+  });
+
   it("30: grant what they say and no more", async () => {
     const tenant = await newTenant(server(), "acme-eu");
     const token = await acmeKey.sign(claimsOf(ACME, "acme-eu", { scope: "read" }));

@@ -494,6 +494,31 @@ describe("the alarm", () => {
     expect(await quantityOf(tenant, "mug")).toBe(0);
   });
 
+  it("does not come again at once for an operation that is gone, and runs it when it is back", async () => {
+    const tenant = await openBooks({ products: { mug: 0 } });
+    const call = callOf(
+      tenant,
+      restockBriefly.name,
+      { pieces: 1 },
+      { params: { sku: "mug" }, detached: true },
+    );
+    const one = await accepting([call], { operations: [restockBriefly] });
+    const { object, time } = one;
+    const rolledBack = incarnation({ object, time, operations: [] });
+    time.advance(INTENT_PAUSE_MS_MAX);
+    await rolledBack.sweep();
+
+    const { intents, alarmAtMs } = await stored(rolledBack);
+    expect(intents).toMatchObject([{ key: call.key }]);
+    expect(alarmAtMs).toBeGreaterThan(time.nowMs);
+
+    const back = incarnation({ object, time, operations: [restockBriefly] });
+    time.setTo(alarmAtMs ?? 0);
+    await back.sweep();
+    expect(await waiting(back)).toEqual([]);
+    expect(await quantityOf(tenant, "mug")).toBe(1);
+  });
+
   it("60: runs an operation that broke again, once it is mended", async () => {
     const tenant = await openBooks({ products: { mug: 0 } });
     const { operation, setBroken } = fragileRestock("plan");

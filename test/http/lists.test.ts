@@ -221,6 +221,7 @@ describe("an account with 100,000 entries", () => {
     const key = `replay-${tenant.name}`;
     await tenant.pay({}, { key });
     const calls = await server().trace(async () => tenant.pay({}, { key }));
-    expect(calls).toEqual([]);
+    // Every five seconds the Worker asks another object for the revoked tokens, behind whatever request comes first.
+    expect(calls.filter(({ text }) => !text.includes("FROM revoked"))).toEqual([]);
   });
 });

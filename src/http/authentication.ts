@@ -10,8 +10,8 @@ import { BoundedMap } from "../kernel/bounded-map.ts";
 import {
   JWKS_TIMEOUT_MS,
   TOKEN_CLOCK_TOLERANCE_SECONDS,
-  VERIFIED_TOKENS_MAX,
   TOKEN_ID_LENGTH_MAX,
+  VERIFIED_TOKENS_MAX,
 } from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 
@@ -76,16 +76,20 @@ export const authenticate = async (
 };
 
 /** Operators' rights reach beyond a tenant: only our own issuer grants them. */
-const scopesOf = ({ iss, scope }: Claims, { ISSUERS }: Settings): ReadonlySet<Scope> => {
-  const isForeign = ISSUERS.some(({ issuer }) => issuer === iss);
+const scopesOf = ({ iss, scope }: Claims, settings: Settings): ReadonlySet<Scope> => {
+  const isForeign = foreignIssuer(iss, settings) !== undefined;
   const granted = scope.split(" ").filter(isScope);
   return new Set(granted.filter((one) => !(isForeign && one.startsWith("ops:"))));
 };
 
+/** Somebody else's issuer, by its name; undefined for our own, and for one that nobody knows. */
+const foreignIssuer = (name: string | undefined, { ISSUERS }: Settings) =>
+  ISSUERS.find(({ issuer }) => issuer === name);
+
 /** Our own issuer names any tenant but those that belong to another's. */
-const mayName = (issuer: string, tenant: string, { ISSUERS }: Settings): boolean => {
-  const owner = ISSUERS.find(({ tenants }) => tenants.includes(tenant));
-  const foreign = ISSUERS.find((one) => one.issuer === issuer);
+const mayName = (issuer: string, tenant: string, settings: Settings): boolean => {
+  const owner = settings.ISSUERS.find(({ tenants }) => tenants.includes(tenant));
+  const foreign = foreignIssuer(issuer, settings);
   return foreign === undefined ? owner === undefined : foreign.tenants.includes(tenant);
 };
 
@@ -96,7 +100,7 @@ const verifySignature = async (
   try {
     // Read before it is verified, only to choose the key; what is returned comes from the verification.
     const { iss } = decodeJwt(token);
-    const foreign = settings.ISSUERS.find((one) => one.issuer === iss);
+    const foreign = foreignIssuer(iss, settings);
     const options: JWTVerifyOptions = {
       issuer: foreign?.issuer ?? settings.TOKEN_ISSUER,
       // Pinned: what the token says of its own algorithm is not asked.

@@ -10,8 +10,6 @@ import type { HttpContext } from "./context.ts";
 import { callObject } from "./object-call.ts";
 import { problemResponse } from "./problem-response.ts";
 
-const UNAVAILABLE: Erasure = { kind: "unavailable" };
-
 export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["payments:write"]);
   if (!admitted.ok) return admitted.failure;
@@ -19,10 +17,20 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
   const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
-  // An object that does not answer may have erased or not: to repeat is safe.
-  const erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value)).catch(
-    () => UNAVAILABLE,
-  );
+  let erasure: Erasure;
+  try {
+    erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value));
+    // Keys may have been spread over objects anew since the claim.
+    if (erasure.kind === "erased" && erasure.object !== object) {
+      const { record, forgetAtS } = erasure;
+      await callObject(c.env, erasure.object, (stub) =>
+        stub.eraseCopy(tenant, key.value, record, forgetAtS),
+      );
+    }
+  } catch {
+    // An object that does not answer may have erased or not: to repeat is safe.
+    erasure = { kind: "unavailable" };
+  }
   switch (erasure.kind) {
     case "unknown-key":
       return problemResponse(c, "not-found");
@@ -35,19 +43,7 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
       return problemResponse(c, "request-in-flight");
     case "unavailable":
       return problemResponse(c, "temporarily-unavailable");
-    case "erased": {
-      const { record, forgetAtS } = erasure;
-      // Keys may have been spread over objects anew since the claim.
-      if (erasure.object !== object) {
-        try {
-          await callObject(c.env, erasure.object, (stub) =>
-            stub.eraseCopy(tenant, key.value, record, forgetAtS),
-          );
-        } catch {
-          return problemResponse(c, "temporarily-unavailable");
-        }
-      }
+    case "erased":
       return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
-    }
   }
 };

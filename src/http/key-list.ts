@@ -1,9 +1,9 @@
 /** GET /v1/idempotency-keys?state=: a tenant's keys in one state, by key. Never their answers. */
 import { z } from "zod";
-import { withTimeout } from "../journal/database.ts";
 import { LISTED_STATES, listRecords } from "../journal/journal.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { LIST_SCAN_ROWS, SEND_TIMEOUT_MS } from "../kernel/limits.ts";
+import { withTimeout } from "../kernel/timeout.ts";
 import { pageSearch } from "../operations/define-query.ts";
 import { statusOf } from "../objects/key-status.ts";
 import { admit } from "./access.ts";

@@ -3,12 +3,12 @@
  * answers nothing: the request gets 503, neither passes nor is refused.
  */
 import type { Bindings } from "../env.ts";
-import { withTimeout } from "../journal/database.ts";
 import {
   REVOCATIONS_AGE_MS_MAX,
   REVOCATIONS_REFRESH_MS,
   SEND_TIMEOUT_MS,
 } from "../kernel/limits.ts";
+import { withTimeout } from "../kernel/timeout.ts";
 import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-call.ts";
 import type { Caller } from "./authentication.ts";
 

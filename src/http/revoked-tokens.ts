@@ -3,9 +3,9 @@
  * needs no key.
  */
 import { z } from "zod";
-import { withTimeout } from "../journal/database.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
+import { withTimeout } from "../kernel/timeout.ts";
 import { parseJson } from "../kernel/json.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";

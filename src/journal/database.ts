@@ -54,16 +54,3 @@ const constraintIn = (message: string): string =>
 
 /** Numbers and text come back as they went in; whoever reads a row parses it. */
 export type DatabaseRow = Readonly<Record<string, unknown>>;
-
-/** Rejects with `TimedOut` after `ms`. The work itself goes on: whoever sent it must not assume its end. */
-export const withTimeout = async <Value>(work: Promise<Value>, ms: number): Promise<Value> => {
-  let timer: ReturnType<typeof setTimeout> | null = null;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`No answer within ${ms} ms.`)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-};

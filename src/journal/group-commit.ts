@@ -1,7 +1,7 @@
 /**
  * Group commit: while one batch is on its way to D1, the operations that arrive wait in a bounded queue; when
  * it returns they go together in the next. Callers that overlapped before are given a moment to come back together;
- * one that is on its own waits for nothing.
+ * one that is on its own waits for nothing, but once after a crowd.
  *
  * Each operation stands or falls alone. What a lost answer means is decided *per key*, by reading the journal:
  * a row found settles that key and says nothing of its neighbours; an absent one is sent again under a new
@@ -21,13 +21,8 @@ import {
   RECOVERY_PAUSE_MS_MAX,
   SEND_TIMEOUT_MS,
 } from "../kernel/limits.ts";
-import {
-  classifyFailure,
-  type Database,
-  type DatabaseFailure,
-  statement,
-  withTimeout,
-} from "./database.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import { classifyFailure, type Database, type DatabaseFailure, statement } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
 import { type Send, statementWeight, statementsOf } from "./statements.ts";
@@ -96,6 +91,7 @@ export class GroupCommit {
     try {
       while (this.#queue.length > 0) {
         for (let moments = 0; moments < GATHER_MOMENTS_MAX && this.#isGathering(); moments++) {
+          // The runtime's time, not the engine's: nothing depends on how long a moment is.
           await scheduler.wait(GATHER_MOMENT_MS);
         }
         const group = this.#takeGroup();

@@ -5,16 +5,19 @@ import { type Database, statement } from "./database.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
 
+const these = (tenant: string, keys: readonly string[]): Sql =>
+  sql`tenant = ${tenant} AND key IN (SELECT value FROM json_each(${JSON.stringify(keys)}))`;
+
+const selectRecords = (db: Database, rows: Sql): D1PreparedStatement =>
+  statement(db, sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE ${rows}`);
+
 /** The rows of some keys, by key, read from the primary. */
 export const findRecords = async (
   db: Database,
   tenant: string,
   keys: readonly string[],
 ): Promise<Map<string, JournalEntry>> => {
-  const { results } = await statement(
-    db,
-    sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE tenant = ${tenant} AND key IN (SELECT value FROM json_each(${JSON.stringify(keys)}))`,
-  ).all();
+  const { results } = await selectRecords(db, these(tenant, keys)).all();
   const entries = results.map(parseRecordRow);
   return new Map(entries.map((entry) => [entry.key, entry]));
 };
@@ -30,9 +33,6 @@ const sweepStatements = (db: Database, rows: Sql, nowS: number): D1PreparedState
     sql`UPDATE journal SET state = 'expired', headers = NULL, body = NULL, members = NULL WHERE ${rows} AND state IN ('final', 'erased') AND expires_at_s <= ${nowS}`,
   ),
 ];
-
-const these = (tenant: string, keys: readonly string[]): Sql =>
-  sql`tenant = ${tenant} AND key IN (SELECT value FROM json_each(${JSON.stringify(keys)}))`;
 
 /**
  * Erases the answers of expired keys and forgets the tombstones that are due. Only what is due by the row's
@@ -78,13 +78,14 @@ export const eraseRecord = async (
   tenant: string,
   key: string,
 ): Promise<JournalEntry | undefined> => {
+  const row = these(tenant, [key]);
   // One transaction: a row that commits between the two would be read, and not be erased.
   const [, left] = await db.batch([
     statement(
       db,
-      sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${these(tenant, [key])} AND state = 'final'`,
+      sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${row} AND state = 'final'`,
     ),
-    statement(db, sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE ${these(tenant, [key])}`),
+    selectRecords(db, row),
   ]);
   return left?.results.map(parseRecordRow)[0];
 };

@@ -1,7 +1,8 @@
 /** Reads of one tenant's rows, for operations' facts and for queries. Every read is scoped to the tenant here. */
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
-import { type Database, type DatabaseRow, statement, withTimeout } from "./database.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import { type Database, type DatabaseRow, statement } from "./database.ts";
 
 export type Selection = {
   readonly table: string;

@@ -1,5 +1,6 @@
 /** Which schema this build needs, and whether a database has it. */
-import { type Database, withTimeout } from "./database.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import type { Database } from "./database.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 
 /** The newest file of `migrations/`; a test compares. */

@@ -107,27 +107,16 @@ export class Copies {
     this.#remember(key, copy);
     this.#unwritten.delete(key);
     await this.#alarm.load();
-    this.#storage.transactionSync(() => {
-      this.#createTable();
-      this.#write(key, copy);
-    });
-    await this.#alarm.noLaterThan(Math.max(dueAtS(copy) * 1000, nowMs + SWEEP_INTERVAL_MS));
+    await this.#writeAll([[key, copy]], nowMs);
   }
 
-  /** Writes what is unwritten, and sets the alarm that will sweep it, in one transaction. */
+  /** Writes what is unwritten. */
   async flush(nowMs: number): Promise<void> {
     if (this.#unwritten.size === 0) return;
     try {
       await this.#alarm.load();
       const batch = [...this.#unwritten];
-      const dueAtMs = Math.min(...batch.map(([, copy]) => dueAtS(copy))) * 1000;
-      const alarmAtMs = Math.max(dueAtMs, nowMs + SWEEP_INTERVAL_MS);
-      // No await from here on: the rows and the alarm reach the disk together.
-      this.#storage.transactionSync(() => {
-        this.#createTable();
-        for (const [key, copy] of batch) this.#write(key, copy);
-      });
-      await this.#alarm.noLaterThan(alarmAtMs);
+      await this.#writeAll(batch, nowMs);
       this.#failures = 0;
       for (const [key, copy] of batch) {
         if (this.#unwritten.get(key) === copy) this.#unwritten.delete(key);
@@ -138,6 +127,16 @@ export class Copies {
       this.#failures += 1;
       if (this.#failures >= COPY_FAILURES_MAX) this.#unwritten.clear();
     }
+  }
+
+  /** Rows, and the alarm that will sweep them: without an await between the two, so that they reach the disk together. */
+  async #writeAll(batch: readonly (readonly [string, Copy])[], nowMs: number): Promise<void> {
+    const dueAtMs = Math.min(...batch.map(([, copy]) => dueAtS(copy))) * 1000;
+    this.#storage.transactionSync(() => {
+      this.#createTable();
+      for (const [key, copy] of batch) this.#write(key, copy);
+    });
+    await this.#alarm.noLaterThan(Math.max(dueAtMs, nowMs + SWEEP_INTERVAL_MS));
   }
 
   /** Keys that are due to be swept, a page of them. */

@@ -3,7 +3,7 @@
  * operation once, and keeps a copy. Two of these over one database are two incarnations of one object; nothing
  * here is needed for correctness that the journal's claim does not give.
  */
-import { type ProblemCode, problemDocument, PROBLEMS } from "../contract/problems.ts";
+import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import {
   type Asking,
   decide,
@@ -24,7 +24,6 @@ import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   ABSENCE_UNKNOWN_MS,
   BATCH_LIFE_MS,
-  COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
   FLIGHTS_PER_OBJECT_MAX,
@@ -33,29 +32,28 @@ import {
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
-  STORED_RESPONSE_BYTES_MAX,
   SWEEP_INTERVAL_MS,
   SWEEP_PAGE_KEYS,
   SWEEP_RETRY_MS,
-  TOMBSTONE_SECONDS,
   SEND_TIMEOUT_MS,
   WAITERS_PER_KEY_MAX,
   WAITERS_PER_OBJECT_MAX,
 } from "../kernel/limits.ts";
-import { type Plan, refusedPlan } from "../kernel/plan.ts";
-import { type Database, withTimeout } from "../journal/database.ts";
+import type { Plan } from "../kernel/plan.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
-import type { Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
 import { Intents, type IntentStorage } from "./intents.ts";
-import { type Erasure, type KeyCall, keyPath, type KeyReply, type KeyStatus } from "./key-call.ts";
+import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
+import { type Run, submissionOf } from "./run.ts";
 
 /** The part of an object's storage that the engine needs. */
 export type EngineStorage = CopyStorage &
@@ -156,7 +154,7 @@ export class KeyEngine {
     const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
     switch (decision.do) {
       case "start":
-        return call.detached ? this.#accept(call) : this.#start(call);
+        return this.#start(call);
       case "replay":
         return {
           kind: "outcome",
@@ -166,7 +164,7 @@ export class KeyEngine {
         };
       case "wait":
       case "in-flight":
-        if (call.detached) return this.#accept(call);
+        if (call.detached) return this.#start(call);
         return decision.do === "wait" ? this.#wait(call) : this.#inFlight(call.key);
       case "mismatch": {
         if (known.kind === "running") {
@@ -205,17 +203,8 @@ export class KeyEngine {
   }
 
   /** Makes the request durable, then runs it if nobody does; whoever asked need not stay. */
-  async #accept(call: KeyCall): Promise<KeyReply> {
-    const operation = this.#operations.get(call.request.operation);
-    const ready = operation?.validate(call.request.params, call.request.body);
-    // What cannot be carried out is not accepted: the ordinary way says why.
-    if (operation === undefined || ready?.ok !== true) {
-      return this.#start({ ...call, detached: false });
-    }
-    if (
-      this.#intents.size >= INTENTS_PER_OBJECT_MAX ||
-      this.#flights.size >= FLIGHTS_PER_OBJECT_MAX
-    ) {
+  async #accept(call: KeyCall, operation: Operation, ready: ReadyOperation): Promise<KeyReply> {
+    if (this.#intents.size >= INTENTS_PER_OBJECT_MAX) {
       return unavailable("Too many accepted requests are waiting.");
     }
     if (!this.#flights.has(call.key) && this.#intents.find(call.key) === undefined) {
@@ -230,7 +219,7 @@ export class KeyEngine {
     }
     const durable = this.#intents.add(call, this.#setup.clock());
     // The run starts in the same turn, so that there is one; its batch leaves only once the intent is on the disk.
-    const reply = this.#flights.get(call.key)?.reply ?? this.#lead(call, operation, ready.value);
+    const reply = this.#flights.get(call.key)?.reply ?? this.#lead(call, operation, ready);
     await durable;
     if (CRASH_POINTS) await crashPoint("async-accepted");
     if (call.waitMs > 0) {
@@ -269,7 +258,10 @@ export class KeyEngine {
     this.#intents.remove(key);
   }
 
-  /** A request that is not valid runs nothing, and so takes no flight: its own correction may come meanwhile. */
+  /**
+   * A request that is not valid runs nothing, and so takes no flight, nor is it accepted: its own correction may come
+   * meanwhile.
+   */
   async #start(call: KeyCall): Promise<KeyReply> {
     if (this.#flights.size >= FLIGHTS_PER_OBJECT_MAX) {
       return unavailable("Too many requests are under way.");
@@ -279,7 +271,11 @@ export class KeyEngine {
       return this.#defect(call, new Error(`There is no operation ${call.request.operation}.`));
     }
     const ready = operation.validate(call.request.params, call.request.body);
-    if (ready.ok) return this.#lead(call, operation, ready.value);
+    if (ready.ok) {
+      return call.detached
+        ? this.#accept(call, operation, ready.value)
+        : this.#lead(call, operation, ready.value);
+    }
     // What is decided without the claim must not hide an outcome that this object does not know of.
     const entry = await this.#findInJournal(call.tenant, call.key);
     if (entry === "unavailable") return unavailable("The database did not answer.");
@@ -292,7 +288,7 @@ export class KeyEngine {
     this.#led += 1;
     const startedAtMs = this.#setup.clock();
     const members = memberHashes(call.request, this.#setup.hashSecret);
-    const reply = this.#run(call, operation, ready, members, startedAtMs)
+    const reply = this.#run({ call, operation, ready, members, startedAtMs })
       .catch((error: unknown) => this.#defect(call, error))
       .then(async (settled) => {
         // The outcome stands, whatever becomes of the intent: the alarm will find it done.
@@ -360,32 +356,21 @@ export class KeyEngine {
     });
   }
 
-  async #run(
-    call: KeyCall,
-    operation: Operation,
-    ready: ReadyOperation,
-    members: MemberHashes,
-    startedAtMs: number,
-  ): Promise<KeyReply> {
+  async #run(run: Run): Promise<KeyReply> {
+    const { call, ready } = run;
     if (ready.reads) {
       // A retry is answered before anything is read for it.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry === "unavailable") return unavailable("The database did not answer.");
       if (entry !== undefined) return this.#recall(call, entry);
     }
-    return this.#commit(call, operation, ready, members, startedAtMs);
+    return this.#commit(run);
   }
 
   /** Plans and submits, again while facts are stale. */
-  async #commit(
-    call: KeyCall,
-    operation: Operation,
-    ready: ReadyOperation,
-    members: MemberHashes,
-    startedAtMs: number,
-  ): Promise<KeyReply> {
+  async #commit(run: Run): Promise<KeyReply> {
+    const { call, ready, startedAtMs } = run;
     const { db, randomness } = this.#setup;
-    const deadlineMs = startedAtMs + COMMIT_BUDGET_MS;
     const reader = tenantReader(db, call.tenant);
     const ids = new IdSource(() => timeOrderedId(startedAtMs, randomness));
     let mayYetCommit = false;
@@ -405,9 +390,7 @@ export class KeyEngine {
         // A send of an earlier plan may yet commit: then it cannot be said that nothing ran.
         return mayYetCommit ? this.#unknown(call.key) : reply;
       }
-      const fate = await this.#groupCommit.commit(
-        submissionOf(call, operation, plan, members, startedAtMs, deadlineMs),
-      );
+      const fate = await this.#groupCommit.commit(submissionOf(run, plan));
       switch (fate.kind) {
         case "recorded":
           this.#unansweredUntilMs.delete(call.key);
@@ -427,11 +410,15 @@ export class KeyEngine {
 
   /**
    * Answers from a journal row. A copy is kept where the row says that it is, and nowhere else, so that an erasure
-   * reaches every copy; and never over one that has been erased since the row was read.
+   * reaches every copy; and never over the tombstone that an erasure has put there since the row was read.
    */
   #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
     const { record } = entry;
-    if (isSettled(record) && (own || entry.object === call.object) && !this.#isErased(call.key)) {
+    if (
+      isSettled(record) &&
+      (own || entry.object === call.object) &&
+      !this.#isTombstone(call.key)
+    ) {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
@@ -442,7 +429,7 @@ export class KeyEngine {
     return this.#act(call, { kind: "record", record });
   }
 
-  #isErased(key: string): boolean {
+  #isTombstone(key: string): boolean {
     const copy = this.#copies.find(key);
     if (copy === undefined || copy.record.state === "final") return false;
     // Past its tombstone a key may be used anew.
@@ -659,65 +646,3 @@ const askingOf = (call: KeyCall): Asking => ({
     version === call.fingerprintVersion ? call.fingerprint : fingerprint(call.request, version),
   waits: call.waitMs > 0,
 });
-
-/** Bytes of a claim and of an effect, about; values come on top. */
-const STATEMENT_BYTES = 1_500;
-
-const submissionOf = (
-  call: KeyCall,
-  operation: Operation,
-  plan: Plan,
-  members: MemberHashes,
-  startedAtMs: number,
-  deadlineMs: number,
-): Submission => {
-  const instance = keyPath(call.key);
-  const refusalDocument = (code: string, detail?: string) => {
-    const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
-    return problemDocument(code, call.origin, {
-      problem: known,
-      instance,
-      ...(detail === undefined ? {} : { detail }),
-    });
-  };
-  const answerBody = JSON.stringify(plan.answer.body);
-  // A plan that refuses has no answer to find fault with.
-  const isRefused = plan.guards.some(({ holds }) => holds === "never");
-  const flaw =
-    answerBody.length > STORED_RESPONSE_BYTES_MAX
-      ? TOO_LARGE
-      : isRefused || HEADER_VALUE.test(plan.answer.link)
-        ? undefined
-        : NO_HEADER_VALUE;
-  const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;
-  return {
-    tenant: call.tenant,
-    key: call.key,
-    operation: operation.name,
-    fingerprintVersion: call.fingerprintVersion,
-    fingerprint: call.fingerprint,
-    members,
-    object: call.object,
-    // An answer that cannot be stored, or not be sent, could not be replayed: refused before it happens, and that is stored.
-    plan:
-      flaw !== undefined
-        ? refusedPlan({ facts: plan.facts ?? [], refusal: "operation-failed", detail: flaw })
-        : plan,
-    answerBody: flaw !== undefined ? "{}" : answerBody,
-    bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
-    createdAtMs: startedAtMs,
-    expiresAtS,
-    forgetAtS: expiresAtS + TOMBSTONE_SECONDS,
-    deadlineMs,
-    refusalDocument,
-    refusalOf: operation.refusalOf,
-  };
-};
-
-/** RFC 9110 section 5.5, without spaces: what `Location` may hold. */
-const HEADER_VALUE = /^[\x21-\x7e]+$/;
-
-const NO_HEADER_VALUE =
-  "The answer's link is no header value: encode what it is made of. Nothing was changed.";
-
-const TOO_LARGE = `The answer would be larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored. Nothing was changed.`;

@@ -304,6 +304,19 @@ describe("an accepted request that waits", () => {
   });
 });
 
+/** An object that has accepted a restock of one mug and could not carry it out, and for which its operation may go. */
+const acceptingRestock = async () => {
+  const tenant = await openBooks({ products: { mug: 0 } });
+  const call = callOf(
+    tenant,
+    restockBriefly.name,
+    { pieces: 1 },
+    { params: { sku: "mug" }, detached: true },
+  );
+  const one = await accepting([call], { operations: [restockBriefly] });
+  return { tenant, call, one };
+};
+
 describe("the alarm", () => {
   it("36–40: of the next life runs what the last one had accepted, once, with its original key", async () => {
     const tenant = await books();
@@ -477,14 +490,7 @@ describe("the alarm", () => {
   });
 
   it("gives up, aloud, when the key's life is over: what it never carried out has no effect", async () => {
-    const tenant = await openBooks({ products: { mug: 0 } });
-    const call = callOf(
-      tenant,
-      restockBriefly.name,
-      { pieces: 1 },
-      { params: { sku: "mug" }, detached: true },
-    );
-    const one = await accepting([call], { operations: [restockBriefly] });
+    const { tenant, one } = await acceptingRestock();
     one.time.advance(60_000);
 
     await one.time.passing(one.sweep());
@@ -495,14 +501,7 @@ describe("the alarm", () => {
   });
 
   it("does not come again at once for an operation that is gone, and runs it when it is back", async () => {
-    const tenant = await openBooks({ products: { mug: 0 } });
-    const call = callOf(
-      tenant,
-      restockBriefly.name,
-      { pieces: 1 },
-      { params: { sku: "mug" }, detached: true },
-    );
-    const one = await accepting([call], { operations: [restockBriefly] });
+    const { tenant, call, one } = await acceptingRestock();
     const { object, time } = one;
     const rolledBack = incarnation({ object, time, operations: [] });
     time.advance(INTENT_PAUSE_MS_MAX);

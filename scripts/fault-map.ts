@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { z } from "zod";
 import { Complaint, main, root } from "./tool.ts";
 
-/** What the numbers stand for, and whether a test must be there already. */
+/** What the numbers stand for. Each must have a test. */
 const FAULTS = [
   ["1", "key missing"],
   ["2", "key empty or blank"],
@@ -35,6 +35,7 @@ const FAULTS = [
   ["23", "unknown members, __proto__"],
   ["24", "another tenant with the same key"],
   ["25", "no credentials"],
+  ["26", "token revoked"],
   ["27", "a scope removed"],
   ["28", "token rotated"],
   ["29", "forged tenant"],
@@ -76,6 +77,13 @@ const FAULTS = [
   ["61", "validation failure"],
   ["62", "business refusal"],
   ["63", "rate limited"],
+  ["65", "a flood of new keys"],
+  ["66", "a flood without credentials"],
+  ["68", "what the log holds"],
+  ["69", "erasure of an answer"],
+  ["79", "D1 restored to an earlier time"],
+  ["80", "two versions at once"],
+  ["81", "a fingerprint of another version"],
 ] as const;
 
 const Report = z.object({

@@ -33,6 +33,8 @@ export default defineConfig({
           cloudflareTest(async () => ({
             wrangler: { configPath: "./wrangler.toml" },
             miniflare: {
+              // A second database, for tests that bind it as DB_1.
+              d1Databases: { SECOND_DATABASE: "second" },
               bindings: {
                 TEST_MIGRATIONS: await readD1Migrations("migrations"),
                 // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.

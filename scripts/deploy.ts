@@ -1,7 +1,7 @@
 /**
  * `npm run deploy`: the Worker, then its schema.
  *
- * The first deployment creates the D1 database and has to bring the secrets with it, since there is
+ * The first deployment creates the D1 databases and has to bring the secrets with it, since there is
  * no Worker yet to set them on: TOKEN_SECRET and FINGERPRINT_SECRET in the environment, or
  * `npm run deploy -- --secrets-file FILE`. Later ones keep what is set. Everything after `--` goes to
  * `wrangler deploy`.
@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { unstable_readConfig as readConfig } from "wrangler";
 import { z } from "zod";
+import { databases } from "./databases.ts";
 import { faultOf } from "./secrets.ts";
 import { Complaint, main, run } from "./tool.ts";
 
@@ -29,11 +30,13 @@ await main(async () => {
   });
   if (args.includes("--dry-run")) return;
 
-  const code = await run("wrangler", ["d1", "migrations", "apply", "DB", "--remote"]);
-  if (code !== 0) {
-    throw new Complaint(
-      "The Worker is deployed, but its migrations are not all applied: keyed requests get 503 until `npm run deploy` succeeds.",
-    );
+  for (const name of databases()) {
+    const code = await run("wrangler", ["d1", "migrations", "apply", name, "--remote"]);
+    if (code !== 0) {
+      throw new Complaint(
+        `The Worker is deployed, but the migrations of ${name} are not all applied: keyed requests of its tenants get 503 until \`npm run deploy\` succeeds.`,
+      );
+    }
   }
 });
 

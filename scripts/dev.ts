@@ -9,6 +9,7 @@ import type { ChildProcess } from "node:child_process";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { seed, walkthrough } from "./demo.ts";
+import { databases } from "./databases.ts";
 import { ensureDevVars, tokenSecret } from "./secrets.ts";
 import { collect, Complaint, ended, main, runQuietly, start, stopGroup } from "./tool.ts";
 
@@ -23,9 +24,11 @@ await main(async () => {
   if (ensureDevVars()) console.log("Wrote random local secrets to .dev.vars.");
 
   console.log("Applying migrations to the local database …");
-  // By binding name: the database has no id until the first deployment, and needs none here.
-  const migrated = await runQuietly("wrangler", ["d1", "migrations", "apply", "DB", "--local"]);
-  if (migrated.code !== 0) throw new Complaint(`The migrations failed:\n${migrated.output}`);
+  // By binding name: a database has no id until the first deployment, and needs none here.
+  for (const name of databases()) {
+    const migrated = await runQuietly("wrangler", ["d1", "migrations", "apply", name, "--local"]);
+    if (migrated.code !== 0) throw new Complaint(`The migrations failed:\n${migrated.output}`);
+  }
 
   const port = await choosePort();
   const url = `http://${HOST}:${port}`;

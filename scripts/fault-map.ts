@@ -79,11 +79,14 @@ const FAULTS = [
   ["63", "rate limited"],
   ["65", "a flood of new keys"],
   ["66", "a flood without credentials"],
+  ["67", "one hot key"],
   ["68", "what the log holds"],
   ["69", "erasure of an answer"],
   ["79", "D1 restored to an earlier time"],
   ["80", "two versions at once"],
   ["81", "a fingerprint of another version"],
+  ["82", "a database is added"],
+  ["83", "crash points in what is deployed"],
 ] as const;
 
 const Report = z.object({

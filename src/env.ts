@@ -1,10 +1,13 @@
 /** Bindings and vars, parsed once. A setting that is wrong is named, and nothing is served with it. */
 import { z } from "zod";
+import { DATABASE_BYTES_MAX_DEFAULT } from "./kernel/limits.ts";
 
 /** What `wrangler.toml` binds. */
 export type Bindings = {
   readonly DB: D1Database;
   readonly KEY_OBJECT: DurableObjectNamespace;
+  /** Keeps which database holds a tenant's rows. Without it there is one database, `DB`. */
+  readonly TENANTS?: DurableObjectNamespace;
   /** Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. */
   readonly REVOCATIONS: DurableObjectNamespace;
   /** Counts new keys per tenant; without it there is no limit. */
@@ -74,6 +77,18 @@ const origins = z
   )
   .pipe(z.array(z.union([z.literal("*"), origin])));
 
+/** What a database's binding is called. */
+const DATABASE_NAME = /^DB(_[1-9]\d{0,3})?$/;
+
+/** The names of every database that is bound: `DB`, `DB_1`, `DB_2` … */
+export const databaseNames = (env: object): string[] =>
+  Object.keys(env).filter((name) => DATABASE_NAME.test(name));
+
+/** The database of that name, if it is bound. */
+export const databaseNamed = (env: Bindings, name: string): D1Database | undefined =>
+  // The name says what it is bound to; the type cannot, for there may be any number of them.
+  DATABASE_NAME.test(name) ? (Reflect.get(env, name) as D1Database | undefined) : undefined;
+
 const settingsSchema = z.object({
   KEY_OBJECTS: z.union([z.literal("per-key"), z.coerce.number().int().min(1).max(4096)]).default(1),
   IN_FLIGHT_STATUS: z.coerce
@@ -81,6 +96,9 @@ const settingsSchema = z.object({
     .pipe(z.union([z.literal(423), z.literal(409)]))
     .default(423),
   RESTORE_EPOCH: z.coerce.number().int().min(0).default(0),
+  // Of a tenant that has none yet; a tenant that has one keeps it.
+  DEFAULT_DATABASE: z.string().regex(DATABASE_NAME, "is not DB, DB_1, DB_2 …").default("DB"),
+  DATABASE_BYTES_MAX: z.coerce.number().int().min(1).default(DATABASE_BYTES_MAX_DEFAULT),
   TOKEN_ISSUER: z.string().min(1).default("latchkey"),
   TOKEN_SECRET: secret,
   // While rotating: tokens that the old secret signed are still accepted, none is made with it.
@@ -95,11 +113,26 @@ export type Settings = z.output<typeof settingsSchema>;
 /** Throws an Error that names every setting that is wrong, and never its value. */
 export const parseSettings = (env: object): Settings => {
   const parsed = settingsSchema.safeParse(env);
-  if (parsed.success) {
-    const { ISSUERS, TOKEN_ISSUER } = parsed.data;
-    if (ISSUERS.every(({ issuer }) => issuer !== TOKEN_ISSUER)) return parsed.data;
-    throw new Error("Configuration: ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs.");
+  if (!parsed.success) {
+    const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
+    throw new Error(`Configuration: ${faults.join("; ")}.`);
   }
-  const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
-  throw new Error(`Configuration: ${faults.join("; ")}.`);
+  const fault = contradictionIn(parsed.data, env);
+  if (fault !== undefined) throw new Error(`Configuration: ${fault}.`);
+  return parsed.data;
+};
+
+/** What each setting by itself does not show. */
+const contradictionIn = (settings: Settings, env: object): string | undefined => {
+  const { ISSUERS, TOKEN_ISSUER, DEFAULT_DATABASE } = settings;
+  if (ISSUERS.some(({ issuer }) => issuer === TOKEN_ISSUER)) {
+    return "ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs";
+  }
+  const others = databaseNames(env).filter((name) => name !== "DB");
+  if (DEFAULT_DATABASE !== "DB" && !others.includes(DEFAULT_DATABASE)) {
+    return "DEFAULT_DATABASE names a database that is not bound";
+  }
+  // Nobody would remember whose rows are where.
+  if (others.length > 0 && !("TENANTS" in env)) return `${others.join(", ")} needs TENANTS`;
+  return undefined;
 };

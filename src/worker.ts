@@ -1,10 +1,11 @@
 /** The entry: what Cloudflare calls. No logic. */
 import { createApp } from "./app.ts";
-import type { Bindings } from "./env.ts";
+import { type Bindings, databaseNamed, databaseNames } from "./env.ts";
 import { runSlowPass } from "./journal/slow-pass.ts";
 import { systemClock, wholeSeconds } from "./kernel/clock.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
 import { RevocationObject } from "./objects/revocation-object.ts";
+import { TenantObject } from "./objects/tenant-object.ts";
 import { operations, queries } from "./operations/registry.ts";
 
 const app = createApp({ operations, queries });
@@ -12,10 +13,14 @@ const app = createApp({ operations, queries });
 export default {
   fetch: app.fetch,
   scheduled: async (_controller, env) => {
-    await runSlowPass(env.DB, wholeSeconds(systemClock()));
+    const nowS = wholeSeconds(systemClock());
+    const databases = databaseNames(env).flatMap((name) => databaseNamed(env, name) ?? []);
+    // Each to its end: one that fails does not keep the others waiting, and the run is still seen to have failed.
+    const passes = await Promise.allSettled(databases.map((db) => runSlowPass(db, nowS)));
+    for (const pass of passes) if (pass.status === "rejected") throw pass.reason;
   },
 } satisfies ExportedHandler<Bindings>;
 
 export class KeyObject extends keyObjectFor(operations) {}
 
-export { RevocationObject };
+export { RevocationObject, TenantObject };

@@ -11,6 +11,10 @@ declare global {
       readonly RESTORE_EPOCH: string;
       readonly TOKEN_ISSUER: string;
 
+      readonly TENANTS: DurableObjectNamespace;
+      /** A database that the Worker does not know until a test binds it as `DB_1`. */
+      readonly SECOND_DATABASE: D1Database;
+
       /** From vitest.config.mts. */
       readonly TOKEN_SECRET: string;
       readonly FINGERPRINT_SECRET: string;

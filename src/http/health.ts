@@ -1,5 +1,5 @@
 /** GET /healthz: whether this Worker can serve, and if not, why. Says nothing of tenants. */
-import { parseSettings } from "../env.ts";
+import { type Bindings, databaseNamed, databaseNames, parseSettings } from "../env.ts";
 import { missingMigration } from "../journal/schema.ts";
 import type { HttpContext } from "./context.ts";
 
@@ -10,19 +10,23 @@ export const healthRoute = async (c: HttpContext): Promise<Response> => {
   } catch (error) {
     faults.push(error instanceof Error ? error.message : String(error));
   }
-  try {
-    const missing = await missingMigration(c.env.DB);
-    if (missing !== undefined) {
-      faults.push(
-        `The migration ${missing} has not been applied: run npm run deploy, or wrangler d1 migrations apply DB.`,
-      );
-    }
-  } catch {
-    faults.push("The database does not answer.");
-  }
+  const found = await Promise.all(databaseNames(c.env).map((name) => databaseFault(c.env, name)));
+  faults.push(...found.filter((fault) => fault !== undefined));
   return c.json(
     { status: faults.length === 0 ? "ok" : "unavailable", faults },
     faults.length === 0 ? 200 : 503,
     { "Cache-Control": "no-store" },
   );
+};
+
+const databaseFault = async (env: Bindings, name: string): Promise<string | undefined> => {
+  const db = databaseNamed(env, name);
+  if (db === undefined) return undefined;
+  try {
+    const missing = await missingMigration(db);
+    if (missing === undefined) return undefined;
+    return `The migration ${missing} has not been applied to ${name}: run npm run deploy, or wrangler d1 migrations apply ${name}.`;
+  } catch {
+    return `The database ${name} does not answer.`;
+  }
 };

@@ -6,6 +6,7 @@ import { LIST_SCAN_ROWS, SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { pageSearch } from "../operations/define-query.ts";
 import { statusOf } from "../objects/key-status.ts";
+import { databaseFor } from "../objects/tenant-database.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
 import { toKeyView } from "./key-status.ts";
@@ -27,8 +28,10 @@ export const keyListRoute = async (c: HttpContext): Promise<Response> => {
   const { state, limit, after = "" } = search.data;
   const nowMs = Date.now();
   try {
+    const { tenant } = admitted.value;
+    const db = await databaseFor(c.env, c.get("settings"), tenant);
     const page = await withTimeout(
-      listRecords(c.env.DB, admitted.value.tenant, state, {
+      listRecords(db, tenant, state, {
         after,
         limit,
         scan: LIST_SCAN_ROWS,

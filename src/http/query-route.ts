@@ -1,5 +1,6 @@
 /** One GET: authenticated, validated, answered from the primary. */
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
+import { databaseFor, DatabaseUnknown } from "../objects/tenant-database.ts";
 import type { Query } from "../operations/define-query.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
@@ -11,7 +12,8 @@ export const queryRoute =
     const admitted = await admit(c, [query.scope]);
     if (!admitted.ok) return admitted.failure;
     try {
-      const reader = tenantReader(c.env.DB, admitted.value.tenant);
+      const { tenant } = admitted.value;
+      const reader = tenantReader(await databaseFor(c.env, c.get("settings"), tenant), tenant);
       const found = await query.run(reader, c.req.param(), c.req.query());
       if (!found.ok) {
         return problemResponse(c, "request-invalid", { members: { errors: found.failure } });
@@ -19,7 +21,7 @@ export const queryRoute =
       if (found.value === undefined) return problemResponse(c, "not-found");
       return c.json(found.value, 200, { "Cache-Control": "no-store" });
     } catch (error) {
-      if (error instanceof ReadFailed) {
+      if (error instanceof ReadFailed || error instanceof DatabaseUnknown) {
         return problemResponse(c, "temporarily-unavailable", { detail: error.message });
       }
       throw error;

@@ -22,6 +22,7 @@ import {
   SEND_TIMEOUT_MS,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
+import { noteFailure, noteSize } from "./capacity.ts";
 import { classifyFailure, type Database, type DatabaseFailure, statement } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
@@ -157,6 +158,7 @@ export class GroupCommit {
           for (const pending of open) giveUp(pending, "The database is not migrated.");
           return;
         case "unknown":
+          noteFailure(this.#setup.db, failure.message, this.#setup.clock());
           this.#setup.alert("batch-unanswered", {
             operations: open.length,
             error: failure.message,
@@ -234,6 +236,7 @@ export class GroupCommit {
       if (failure.kind === "unknown") for (const pending of group) pending.unanswered = true;
       return failure;
     }
+    noteSize(db, results);
     if (CRASH_POINTS) await crashPoint("batch-committed");
     let at = 0;
     group.forEach((pending, i) => {

@@ -1,6 +1,7 @@
 /** Reads and sweeps of the journal. Claims are made by the group commit alone. */
 import { z } from "zod";
 import { type Sql, sql } from "../kernel/sql.ts";
+import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
@@ -17,9 +18,16 @@ export const findRecords = async (
   tenant: string,
   keys: readonly string[],
 ): Promise<Map<string, JournalEntry>> => {
-  const { results } = await selectRecords(db, these(tenant, keys)).all();
-  const entries = results.map(parseRecordRow);
+  const found = await selectRecords(db, these(tenant, keys)).all();
+  noteSize(db, [found]);
+  const entries = found.results.map(parseRecordRow);
   return new Map(entries.map((entry) => [entry.key, entry]));
+};
+
+/** Whether there is any row of a tenant. */
+export const holdsTenant = async (db: Database, tenant: string): Promise<boolean> => {
+  const row = statement(db, sql`SELECT 1 FROM journal WHERE tenant = ${tenant} LIMIT 1`);
+  return (await row.all()).results.length > 0;
 };
 
 /** What expires and is forgotten, by the rows' own times: one rule for the alarms and for the slow pass. */

@@ -127,3 +127,10 @@ export const INTENT_PAUSE_MS_MAX = 60_000;
 export const INTENTS_PER_OBJECT_MAX = 1_000;
 /** Accepted requests that one alarm runs: one group, within the alarm's time. */
 export const INTENTS_PER_ALARM_MAX = 64;
+
+/** D1 holds 10 GB; the rest is for what is under way in every object, for tombstones and for indexes that split. */
+export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
+/** Before a request that met a full database is worth repeating: room comes from a sweep or an operator. */
+export const RETRY_FULL_MS = 60_000;
+/** Tenants whose database an isolate remembers; each is two short texts. */
+export const ASSIGNED_TENANTS_MAX = 10_000;

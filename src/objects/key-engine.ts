@@ -32,6 +32,7 @@ import {
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
+  RETRY_FULL_MS,
   SWEEP_INTERVAL_MS,
   SWEEP_PAGE_KEYS,
   SWEEP_RETRY_MS,
@@ -41,6 +42,7 @@ import {
 } from "../kernel/limits.ts";
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
+import { isNearlyFull } from "../journal/capacity.ts";
 import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
@@ -62,7 +64,10 @@ export type EngineStorage = CopyStorage &
   Pick<DurableObjectStorage, "deleteAll">;
 
 export type KeyEngineSetup = {
-  readonly db: Database;
+  /** Where the tenant's rows are. Throws if that cannot be found out. */
+  readonly databaseFor: (tenant: string) => Promise<Database>;
+  /** From which size on, in bytes, a database takes no new keys. */
+  readonly databaseBytesMax: number;
   readonly storage: EngineStorage;
   readonly operations: readonly Operation[];
   readonly clock: Clock;
@@ -94,7 +99,8 @@ export class KeyEngine {
   readonly #alarm: Alarm;
   readonly #copies: Copies;
   readonly #intents: Intents;
-  readonly #groupCommit: GroupCommit;
+  /** One for each database; the tenant of an object has one. */
+  readonly #groupCommits = new WeakMap<Database, GroupCommit>();
   readonly #durations = new Durations();
   readonly #flights = new Map<string, Flight>();
   #waiters = 0;
@@ -109,14 +115,20 @@ export class KeyEngine {
   #vigil: Promise<void> | undefined;
 
   constructor(setup: KeyEngineSetup) {
-    const { db, clock, randomness, pause, alert } = setup;
+    const { clock } = setup;
     this.#setup = setup;
     this.#operations = new Map(setup.operations.map((operation) => [operation.name, operation]));
     this.#alarm = new Alarm(setup.storage);
     this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch);
     this.#intents = new Intents(setup.storage, this.#alarm);
     this.#startedAtMs = clock();
-    this.#groupCommit = new GroupCommit({
+  }
+
+  #groupCommitOf(db: Database): GroupCommit {
+    const known = this.#groupCommits.get(db);
+    if (known !== undefined) return known;
+    const { clock, randomness, pause, alert } = this.#setup;
+    const made = new GroupCommit({
       db,
       clock,
       pause,
@@ -124,6 +136,8 @@ export class KeyEngine {
       mintNonce: () => timeOrderedId(clock(), randomness),
       between: () => this.#flushIfBehind(),
     });
+    this.#groupCommits.set(db, made);
+    return made;
   }
 
   /** Answers one keyed request: runs it, replays it, or says why not. */
@@ -212,6 +226,9 @@ export class KeyEngine {
       // same: what it is worth comes out when it runs.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
+      // What cannot be stored is not promised either. A database that cannot be found is like one that is away.
+      const db = await this.#setup.databaseFor(call.tenant).catch(() => undefined);
+      if (db !== undefined && this.#isNearlyFull(db)) return this.#nearlyFull();
       // So that the alarm is set in the turn of the write: it may have been forgotten meanwhile.
       await this.#alarm.load();
       const known = this.#known(call.key);
@@ -358,19 +375,44 @@ export class KeyEngine {
 
   async #run(run: Run): Promise<KeyReply> {
     const { call, ready } = run;
-    if (ready.reads) {
-      // A retry is answered before anything is read for it.
+    let db: Database;
+    try {
+      db = await this.#setup.databaseFor(call.tenant);
+    } catch (error) {
+      return this.#databaseUnknown(error);
+    }
+    if (ready.reads || this.#isNearlyFull(db)) {
+      // A retry is answered before anything is read for it, and from a full database as well.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry === "unavailable") return unavailable("The database did not answer.");
       if (entry !== undefined) return this.#recall(call, entry);
     }
-    return this.#commit(run);
+    // Judged anew: it has just said how large it is.
+    return this.#isNearlyFull(db) ? this.#nearlyFull() : this.#commit(run, db);
+  }
+
+  #databaseUnknown(error: unknown): KeyReply {
+    this.#setup.alert("database-unknown", { error: String(error) });
+    return unavailable("Where the tenant's records are could not be found out.");
+  }
+
+  #isNearlyFull(db: Database): boolean {
+    return isNearlyFull(db, this.#setup.databaseBytesMax, this.#setup.clock());
+  }
+
+  #nearlyFull(): KeyReply {
+    this.#setup.alert("database-nearly-full", { bytesMax: this.#setup.databaseBytesMax });
+    return problem("temporarily-unavailable", {
+      detail:
+        "The database is nearly full: keys that were used are answered, new ones are not taken.",
+      afterMs: RETRY_FULL_MS,
+    });
   }
 
   /** Plans and submits, again while facts are stale. */
-  async #commit(run: Run): Promise<KeyReply> {
+  async #commit(run: Run, db: Database): Promise<KeyReply> {
     const { call, ready, startedAtMs } = run;
-    const { db, randomness } = this.#setup;
+    const { randomness } = this.#setup;
     const reader = tenantReader(db, call.tenant);
     const ids = new IdSource(() => timeOrderedId(startedAtMs, randomness));
     let mayYetCommit = false;
@@ -390,7 +432,7 @@ export class KeyEngine {
         // A send of an earlier plan may yet commit: then it cannot be said that nothing ran.
         return mayYetCommit ? this.#unknown(call.key) : reply;
       }
-      const fate = await this.#groupCommit.commit(submissionOf(run, plan));
+      const fate = await this.#groupCommitOf(db).commit(submissionOf(run, plan));
       switch (fate.kind) {
         case "recorded":
           this.#unansweredUntilMs.delete(call.key);
@@ -454,8 +496,8 @@ export class KeyEngine {
     if (this.#reads >= FLIGHTS_PER_OBJECT_MAX) return "unavailable";
     this.#reads += 1;
     try {
-      const read = findRecords(this.#setup.db, tenant, [key]);
-      return (await withTimeout(read, SEND_TIMEOUT_MS)).get(key);
+      const db = await this.#setup.databaseFor(tenant);
+      return (await withTimeout(findRecords(db, tenant, [key]), SEND_TIMEOUT_MS)).get(key);
     } catch {
       return "unavailable";
     } finally {
@@ -487,7 +529,8 @@ export class KeyEngine {
     const { kind } = this.#known(key);
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     try {
-      const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
+      const db = await this.#setup.databaseFor(tenant);
+      const entry = await withTimeout(eraseRecord(db, tenant, key), SEND_TIMEOUT_MS);
       if (entry === undefined) {
         const { afterMs } = this.#absent(key);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
@@ -548,7 +591,8 @@ export class KeyEngine {
       if (first !== undefined) {
         const keys = due.map(({ key }) => key);
         // The record first: a copy that outlives its record is judged by its own expiry.
-        const swept = sweepRecords(this.#setup.db, first.tenant, keys, nowS);
+        const db = await this.#setup.databaseFor(first.tenant);
+        const swept = sweepRecords(db, first.tenant, keys, nowS);
         // What is to be healed does not wait for it.
         await withTimeout(swept, SEND_TIMEOUT_MS);
         if (CRASH_POINTS) await crashPoint("sweep");

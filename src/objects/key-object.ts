@@ -7,6 +7,7 @@ import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { KeyEngine } from "./key-engine.ts";
+import { databaseFor } from "./tenant-database.ts";
 
 /** The RPC surface, as the Worker sees it. */
 export type KeyObjectMethods = {
@@ -38,7 +39,8 @@ export const keyObjectFor = (
       super(ctx, env);
       const settings = parseSettings(env);
       this.#engine = new KeyEngine({
-        db: env.DB,
+        databaseFor: (tenant) => databaseFor(env, settings, tenant),
+        databaseBytesMax: settings.DATABASE_BYTES_MAX,
         storage: ctx.storage,
         operations,
         clock,

@@ -20,19 +20,27 @@ export type SqlCall = {
   readonly rowsWritten: number;
 };
 
-/** The Worker, for miniflare. */
-export const companion = (name: string, databaseId: string): LegacyWorkerOptions => ({
+/**
+ * The Worker, for miniflare.
+ *
+ * @param d1Databases what the first Worker binds
+ */
+export const companion = (
+  name: string,
+  d1Databases: LegacyWorkerOptions["d1Databases"],
+): LegacyWorkerOptions => ({
   name,
   modules: true,
   compatibilityDate: "2026-10-15",
   compatibilityFlags: ["streaming_tail_worker", "experimental"],
-  d1Databases: { DB: { id: databaseId } },
+  ...(d1Databases === undefined ? {} : { d1Databases }),
   unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   script: `
     const spans = [];
     const plain = (_name, value) => (typeof value === "bigint" ? Number(value) : value);
     export default {
-      async fetch(request, { DB }) {
+      async fetch(request, env) {
+        const DB = env[new URL(request.url).searchParams.get("database")];
         if (request.method === "GET") return new Response(JSON.stringify(spans.splice(0), plain));
         const statements = await request.json();
         try {
@@ -48,8 +56,15 @@ export const companion = (name: string, databaseId: string): LegacyWorkerOptions
 });
 
 /** Runs a batch, one transaction, and gives each statement's rows. */
-export const runSql = async (url: URL, statements: readonly Statement[]): Promise<SqlRow[][]> => {
-  const response = await fetch(url, { method: "POST", body: JSON.stringify(statements) });
+export const runSql = async (
+  url: URL,
+  database: string,
+  statements: readonly Statement[],
+): Promise<SqlRow[][]> => {
+  const response = await fetch(new URL(`?database=${database}`, url), {
+    method: "POST",
+    body: JSON.stringify(statements),
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(text);
   return rowsSchema.parse(JSON.parse(text));

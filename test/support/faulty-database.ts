@@ -26,6 +26,8 @@ export type BatchFault =
   | "twice-late"
   /** Turned away by an overloaded database. */
   | "overloaded"
+  /** It may not grow any more. */
+  | "full"
   /** D1's own time-out. Its text is the same whether or not the batch commits. */
   | "timed-out-before"
   | "timed-out-after"
@@ -194,6 +196,8 @@ export class FaultyDatabase implements Database {
       }
       case "overloaded":
         throw new Error(OVERLOADED);
+      case "full":
+        throw new Error(FULL);
       case "timed-out-before":
         throw new Error(TIMED_OUT);
       case "timed-out-after":
@@ -305,6 +309,7 @@ type Late = { readonly statements: D1PreparedStatement[]; after: number };
 
 /** D1's and the runtime's own texts. None of them says whether a batch commits. */
 const LOST = "D1_ERROR: Network connection lost.";
+const FULL = "D1_ERROR: database or disk is full: SQLITE_FULL";
 const OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long.";
 const TIMED_OUT =
   "D1_ERROR: D1 DB storage operation exceeded timeout which caused object to be reset.";

@@ -43,6 +43,8 @@ export type ServerOptions = {
   readonly migrated?: boolean;
   /** Whether `trace` can be used. It costs a little time: not for benchmarks. */
   readonly traced?: boolean;
+  /** How many databases are bound: `DB`, then `DB_1` … One, unless said. */
+  readonly databases?: number;
   /**
    * Another version of an earlier server of the list, which this is the index of: it has the same database and
    * the same objects, as two versions have while one is deployed.
@@ -57,22 +59,29 @@ export type ProcessOptions = {
   readonly build?: Build;
 };
 
-export type Server = {
-  /** `http://127.0.0.1:PORT`, without a trailing slash. */
-  readonly origin: string;
-  /** Runs one statement on the database, past the Worker. */
+/** A database, past the Worker. */
+export type ServerDatabase = {
+  /** Runs one statement. */
   readonly sql: (...statement: Statement) => Promise<SqlRow[]>;
   /** Runs several statements in one transaction, and gives the rows of each. */
   readonly sqlBatch: (statements: readonly Statement[]) => Promise<SqlRow[][]>;
-  /** Applies what is missing of migrations/. */
+};
+
+/** What `DB` is bound to is at hand; the others by their names. */
+export type Server = ServerDatabase & {
+  /** `http://127.0.0.1:PORT`, without a trailing slash. */
+  readonly origin: string;
+  /** The database of that binding. */
+  readonly database: (name: string) => ServerDatabase;
+  /** Applies what is missing of migrations/ to every database. */
   readonly migrate: () => Promise<void>;
   /** Ids of every key object that was ever called, sorted: the runtime makes its file at the first call. */
   readonly objects: () => Promise<string[]>;
   /**
-   * Takes the database's write lock, as another process could: until the returned function is called, D1
+   * Takes a database's write lock, as another process could: until the returned function is called, D1
    * answers with errors that say nothing of what was committed, and requests stay in flight.
    */
-  readonly lockDatabase: () => () => void;
+  readonly lockDatabase: (name?: string) => () => void;
   /** What the process wrote to the log so far. */
   readonly log: readonly string[];
   /** Runs something and tells every SQL call that D1 and the objects served meanwhile. Needs `traced`. */
@@ -109,7 +118,7 @@ export const startServers = async (
       handleStructuredLogs: ({ message }) => log.push(message),
       workers: names.flatMap((named, i) => [
         workerOf(built, options[i] ?? {}, named),
-        companion(named.companion, named.database),
+        companion(named.companion, bound(named, options[i]?.databases)),
       ]),
     }),
   );
@@ -123,9 +132,10 @@ export const startServers = async (
   try {
     const servers: Server[] = [];
     for (const [i, named] of names.entries()) {
-      const server = await openServer({ miniflare, state, log, stop, named, built });
-      const { migrated = true, versionOf } = options[i] ?? {};
-      if (migrated && versionOf === undefined) await server.migrate();
+      const { migrated = true, databases } = options[i] ?? {};
+      const server = await openServer({ miniflare, state, log, stop, named, built, databases });
+      // A version may bind a database that the one before it did not have.
+      if (migrated) await server.migrate();
       servers.push(server);
     }
     return servers;
@@ -157,17 +167,24 @@ const openServer = async (process: {
   readonly log: readonly string[];
   readonly stop: () => Promise<void>;
   readonly named: Names;
+  readonly databases: number | undefined;
 }): Promise<Server> => {
   const { miniflare, named } = process;
   const beside = await miniflare.unsafeGetDirectURL(named.companion);
 
-  const sqlBatch: Server["sqlBatch"] = async (statements) => runSql(beside, statements);
-  const sql: Server["sql"] = async (...statement) => {
-    const [rows = []] = await sqlBatch([statement]);
-    return rows;
+  const database = (name: string): ServerDatabase => {
+    const sqlBatch: ServerDatabase["sqlBatch"] = async (statements) =>
+      runSql(beside, name, statements);
+    return {
+      sqlBatch,
+      sql: async (...statement) => {
+        const [rows = []] = await sqlBatch([statement]);
+        return rows;
+      },
+    };
   };
 
-  const migrate = async (): Promise<void> => {
+  const migrate = async ({ sql, sqlBatch }: ServerDatabase): Promise<void> => {
     // The table that `wrangler d1 migrations apply` keeps.
     await sql(
       "CREATE TABLE IF NOT EXISTS d1_migrations (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL)",
@@ -184,12 +201,15 @@ const openServer = async (process: {
 
   return {
     origin: (await miniflare.unsafeGetDirectURL(named.worker)).origin,
-    sql,
-    sqlBatch,
-    migrate,
+    ...database("DB"),
+    database,
+    migrate: async () => {
+      const names = Object.keys(bound(named, process.databases));
+      for (const name of names) await migrate(database(name));
+    },
     objects: async () =>
       (await miniflare.listDurableObjectIds("KEY_OBJECT", named.objects)).toSorted(),
-    lockDatabase: () => lock(databaseFile(process.state, named.database)),
+    lockDatabase: (name = "DB") => lock(databaseFile(process.state, databaseId(named, name))),
     log: process.log,
     trace: async (work) => {
       const read = async () => takeCalls(beside);
@@ -204,7 +224,7 @@ const openServer = async (process: {
 /** What wrangler.toml says, with the test's secrets and changes. */
 const workerOf = (
   { script, worker }: Build,
-  { vars, newKeysPerMinute, traced = false }: ServerOptions,
+  { vars, newKeysPerMinute, traced = false, databases }: ServerOptions,
   named: Names,
 ): LegacyWorkerOptions => ({
   ...worker,
@@ -213,7 +233,7 @@ const workerOf = (
   modules: [{ type: "ESModule", path: script }],
   modulesRoot: dirname(script),
   bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...vars }),
-  d1Databases: { DB: { id: named.database } },
+  d1Databases: bound(named, databases),
   durableObjects: Object.fromEntries(
     Object.entries(worker.durableObjects ?? {}).map(([name, object]) => [
       name,
@@ -225,6 +245,19 @@ const workerOf = (
   unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
   ...(traced ? { streamingTails: [named.companion] } : {}),
 });
+
+/** The bindings of a server's databases. */
+const bound = (named: Names, databases = 1): Record<string, { readonly id: string }> =>
+  Object.fromEntries(
+    Array.from({ length: databases }, (_, i) => (i === 0 ? "DB" : `DB_${i}`)).map((name) => [
+      name,
+      { id: databaseId(named, name) },
+    ]),
+  );
+
+/** What keeps the state of a folder the same as it was when there was one database. */
+const databaseId = ({ database }: Names, name: string): string =>
+  name === "DB" ? database : `${database}-${name}`;
 
 type DurableObject = NonNullable<LegacyWorkerOptions["durableObjects"]>[string];
 

@@ -24,6 +24,8 @@ describe("settings", () => {
       KEY_OBJECTS: 1,
       IN_FLIGHT_STATUS: 423,
       RESTORE_EPOCH: 0,
+      DEFAULT_DATABASE: "DB",
+      DATABASE_BYTES_MAX: 9_500_000_000,
       TOKEN_ISSUER: "latchkey",
       ISSUERS: [],
       CORS_ORIGINS: [],
@@ -65,8 +67,21 @@ describe("settings", () => {
     ["RESTORE_EPOCH", "1.5"],
     ["RESTORE_EPOCH", "yesterday"],
     ["TOKEN_ISSUER", ""],
+    ["DEFAULT_DATABASE", "DB_0"],
+    ["DEFAULT_DATABASE", "db"],
+    ["DEFAULT_DATABASE", "DB_99999"],
+    ["DATABASE_BYTES_MAX", "0"],
+    ["DATABASE_BYTES_MAX", "10 GB"],
   ])("%s = %j is refused, by its name", (name, value) => {
     expect(fault({ [name]: value })).toMatch(new RegExp(`^Configuration: ${name} .*\\.$`));
+  });
+
+  it("82: databases go by number, the default is one of them, and more than one needs a memory", () => {
+    const bound = { DB: {}, DB_1: {}, TENANTS: {} };
+    expect(fault({ ...bound, DEFAULT_DATABASE: "DB_1" })).toBe("");
+    expect(fault({ ...bound, DEFAULT_DATABASE: "DB_2" })).toContain("not bound");
+    expect(fault({ DB: {}, DB_1: {} })).toContain("DB_1 needs TENANTS");
+    expect(fault({ DB: {}, DB_BACKUP: {} })).toBe("");
   });
 
   it("that are wrong are all named at once", () => {

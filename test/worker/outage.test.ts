@@ -1,6 +1,11 @@
 /** D1 overloaded, stalled or gone: what is stored goes on, what is new hears 503, and nothing happens twice. */
 import { describe, expect, it } from "vitest";
-import { COPY_IDLE_MS, QUEUE_OPERATIONS_MAX, SEND_TIMEOUT_MS } from "../../src/kernel/limits.ts";
+import {
+  COPY_IDLE_MS,
+  QUEUE_OPERATIONS_MAX,
+  RETRY_FULL_MS,
+  SEND_TIMEOUT_MS,
+} from "../../src/kernel/limits.ts";
 import type { KeyReply } from "../../src/objects/key-call.ts";
 import { operations } from "../../src/operations/registry.ts";
 import {
@@ -75,6 +80,53 @@ describe("54: D1 that is overloaded", () => {
     expect(verdict(await one.submit(call))).toBe("temporarily-unavailable");
     one.db.heal();
     expect(verdict(await one.submit(call))).toBe("request-invalid");
+  });
+});
+
+describe("a database that is full", () => {
+  it("takes no more keys after it has said so, answers those that were used, and goes on once there is room", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const one = incarnation();
+    const used = payment(tenant, "alice", "bob", 1);
+    const before = await one.submit(used);
+    one.db.always("full", "none");
+    const cut = payment(tenant, "alice", "bob", 2);
+    expect(verdict(await one.time.passing(one.submit(cut)))).toBe("outcome-unknown-yet");
+    const sent = one.batches.length;
+
+    const fresh = payment(tenant, "alice", "bob", 3);
+    expect(verdict(await one.submit(fresh))).toBe("temporarily-unavailable");
+    expect(bodyOf(await one.submit(used))).toBe(bodyOf(before));
+    expect(one.batches).toHaveLength(sent);
+
+    one.db.heal();
+    expect(verdict(await one.submit(fresh))).toBe("temporarily-unavailable");
+    await one.advance(RETRY_FULL_MS);
+    expect(tally(await one.submitAll([cut, fresh]))).toEqual({ 201: 2 });
+    expect(await balanceOf(tenant, "bob")).toBe(6);
+    await expectSoundBooks(tenant);
+  });
+
+  it("is judged by the size of its last answer: what does not fit is refused before any claim", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const one = makeIncarnation({ databaseBytesMax: 1 });
+    const used = payment(tenant, "alice", "bob", 1);
+    const before = await one.submit(used);
+    const sent = one.batches.length;
+    const detached = payment(tenant, "alice", "bob", 1, { detached: true });
+    const fresh = payment(tenant, "alice", "bob", 1);
+    for (const call of [fresh, detached]) {
+      expect(await one.submit(call)).toMatchObject({
+        code: "temporarily-unavailable",
+        afterMs: RETRY_FULL_MS,
+      });
+    }
+    expect(one.batches).toHaveLength(sent);
+    expect(await one.lookUp(detached)).not.toMatchObject({ state: "in-flight" });
+    expect(bodyOf(await one.submit(used))).toBe(bodyOf(before));
+    // Another object, which has no copy.
+    const other = makeIncarnation({ databaseBytesMax: 1 });
+    expect(bodyOf(await other.submit(used))).toBe(bodyOf(before));
   });
 });
 

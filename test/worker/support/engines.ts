@@ -24,6 +24,7 @@ export type EngineOptions = {
   readonly operations?: readonly Operation[];
   readonly faults?: FaultyDatabaseSetup;
   readonly epoch?: number;
+  readonly databaseBytesMax?: number;
   /** Puts a wrapper around the object's storage. */
   readonly storage?: (real: EngineStorage) => EngineStorage;
 };
@@ -110,7 +111,8 @@ export class Incarnation {
   #create(state: DurableObjectState): KeyEngine {
     const { time, db } = this;
     return new KeyEngine({
-      db,
+      databaseFor: () => Promise.resolve(db),
+      databaseBytesMax: this.#options.databaseBytesMax ?? Number.POSITIVE_INFINITY,
       storage: this.#options.storage?.(state.storage) ?? state.storage,
       operations: this.#options.operations ?? operations,
       clock: time.clock,

@@ -88,6 +88,29 @@ it(`35: ${WAITERS_PER_KEY_MAX} callers may wait for one key, the next hears at o
   expect(verdict(await one.submit(call))).toBe(201);
 });
 
+it("67: a thousand retries of one key in flight hear 423 at once, ask the database nothing, and hold up no other key", async () => {
+  const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+  const one = incarnation();
+  const hot = payment(tenant, "alice", "bob", 10);
+  const held = one.db.hold();
+  const leader = one.submit(hot);
+  await held.arrived();
+  const others = Array.from({ length: 10 }, () => payment(tenant, "alice", "bob", 1));
+  const reads = one.db.reads;
+
+  const retries = await one.submitAll(times(1_000, hot));
+  const replies = one.submitAll(others);
+  expect(tally(retries)).toEqual({ "request-in-flight": 1_000 });
+  expect(one.db.reads).toBe(reads);
+
+  held.release();
+  expect(verdict(await leader)).toBe(201);
+  expect(tally(await replies)).toEqual({ 201: 10 });
+  // The hot one's batch, and one for all who queued behind it.
+  expect(one.batches).toHaveLength(2);
+  expect(await balanceOf(tenant, "bob")).toBe(20);
+});
+
 it(`35: ${WAITERS_PER_OBJECT_MAX} callers may wait in one object, the next hears at once that its key is in flight`, async () => {
   const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
   const one = incarnation();

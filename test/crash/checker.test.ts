@@ -369,6 +369,118 @@ describe("LV: a key that is left open is found", () => {
   });
 });
 
+describe("orders: what is done in one transaction is found if it was done in part, twice or for nobody", () => {
+  const ORDER: Operation = {
+    ...op("order", "POST", "/v1/orders"),
+    body: {
+      buyer: "bob",
+      merchant: "system:EUR",
+      currency: "EUR",
+      lines: [{ sku: "mug", quantity: 2 }],
+    },
+  };
+  const CANCELLATION: Operation = {
+    ...op("cancellation", "PATCH", "/v1/orders/ord_1"),
+    body: { state: "cancelled" },
+  };
+
+  const put = (sql: string): void => void db.exec(sql.replaceAll("$t", TENANT));
+  const pay = (id = "pay_o", key = ORDER.key): void =>
+    transfer({ id, key, amount: 10, back: true });
+  const place = (id = "ord_1", payment = "pay_o", key = ORDER.key): void => {
+    put(
+      `INSERT INTO orders (tenant, id, buyer, merchant, currency, total, payment, key, created_at_ms) VALUES ('$t', '${id}', 'bob', 'system:EUR', 'EUR', 10, '${payment}', '${key}', 0)`,
+    );
+    put(`INSERT INTO order_lines VALUES ('$t', '${id}', 0, 'mug', 2, 5)`);
+  };
+  const order = (): void => {
+    pay();
+    place();
+    move("mov_o", ORDER.key, -2);
+    tell(ORDER, 201, { id: "ord_1", totalMinor: 10 });
+  };
+  const cancel = (): void => {
+    put(
+      `INSERT INTO transfers (tenant, id, source, destination, currency, amount, refund_of, key, created_at_ms) VALUES ('$t', 'ref_o', 'system:EUR', 'bob', 'EUR', 10, 'pay_o', '${CANCELLATION.key}', 0)`,
+    );
+    put("UPDATE orders SET state = 'cancelled', refund = 'ref_o', cancelled_at_ms = 1");
+    move("mov_c", CANCELLATION.key, 2);
+    tell(CANCELLATION, 200, { id: "ord_1", state: "cancelled" });
+  };
+
+  test("an order, and an order that was cancelled, pass", () => {
+    order();
+    expect(check().violations).toEqual([]);
+    cancel();
+    expect(check().violations).toEqual([]);
+  });
+
+  test("an order without its stock move, told or not", () => {
+    pay();
+    place();
+    history.push({ kind: "operation", atMs: START_MS, ...ORDER });
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 1, unfinished: 1 });
+    tell(ORDER, 201, { id: "ord_1", totalMinor: 10 });
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 1 });
+  });
+
+  test("an order that takes more than was asked for", () => {
+    pay();
+    place();
+    move("mov_o", ORDER.key, -3);
+    tell(ORDER, 201, { id: "ord_1", totalMinor: 10 });
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 1 });
+  });
+
+  test("a told order that is not there", () => {
+    pay();
+    move("mov_o", ORDER.key, -2);
+    tell(ORDER, 201, { id: "ord_1", totalMinor: 10 });
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 1 });
+  });
+
+  test("an order placed twice", () => {
+    order();
+    pay("pay_p");
+    place("ord_2", "pay_p");
+    move("mov_p", ORDER.key, -2);
+    // Its payment, its stock move, and the order itself.
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, duplicates: 3 });
+  });
+
+  test("an order whose total is not that of its lines", () => {
+    order();
+    put("INSERT INTO order_lines VALUES ('$t', 'ord_1', 1, 'mug', 1, 5)");
+    expect(check().result.imbalance).toBe(1);
+  });
+
+  test("a cancellation without its refund", () => {
+    order();
+    put("UPDATE orders SET state = 'cancelled', cancelled_at_ms = 1");
+    move("mov_c", CANCELLATION.key, 2);
+    tell(CANCELLATION, 200, { id: "ord_1" });
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 1 });
+  });
+
+  test("an order that was cancelled for nobody, or told to be and is not", () => {
+    order();
+    put("UPDATE orders SET state = 'cancelled', cancelled_at_ms = 1");
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, duplicates: 1 });
+    unprotect();
+    put("UPDATE orders SET state = 'placed', cancelled_at_ms = NULL");
+    tell(CANCELLATION, 200, { id: "ord_1" });
+    // Nor is there a refund, nor a stock move.
+    expect(check().result).toMatchObject({ ...NOTHING_WRONG, lost: 2 });
+  });
+
+  test("two keys that were told to have cancelled one order", () => {
+    order();
+    cancel();
+    tell({ ...CANCELLATION, key: "key-of-another" }, 200, { id: "ord_1" });
+    expect(check().result).toMatchObject({ duplicates: 1 });
+  });
+});
+
 describe("L: books that do not add up are found", () => {
   test.each([
     [

@@ -64,6 +64,7 @@ export const checkRun = (history: readonly HistoryEntry[], database: string): Ve
       checkFinal(key, lastStartMs(history), found);
     }
     checkMoves(keys, db, found);
+    checkOrders(keys, db, found);
     checkAccounts([...keys.values()], db, found);
     checkProducts([...keys.values()], db, found);
     checkJournal(db, found);
@@ -231,13 +232,8 @@ const checkMoves = (keys: ReadonlyMap<string, Key>, db: DatabaseSync, found: Fin
   }
   for (const [name, key] of keys) {
     const made = [...(transfers.get(name) ?? []), ...(moves.get(name) ?? [])];
-    const { name: kind, body } = key.operation;
-    const expected =
-      kind === "payment" || kind === "refund" || kind === "stock"
-        ? 1
-        : kind === "product" && body["quantity"] !== 0
-          ? 1
-          : 0;
+    const kind = key.operation.name;
+    const expected = effectsOf(key, db);
     const told = toldOf(key);
     const allowed = told === "refusal" ? 0 : expected;
     for (let i = allowed; i < made.length; i++) {
@@ -245,20 +241,52 @@ const checkMoves = (keys: ReadonlyMap<string, Key>, db: DatabaseSync, found: Fin
         `${name}, a ${kind} told ${told}, has ${made.length} effects instead of ${allowed}`,
       );
     }
-    if (told === "success" && made.length < expected) {
-      found.lost.push(`${name}, a ${kind}, was told a success and has no effect`);
+    // Told nothing, it may have happened or not; told a success, it has.
+    const isHalf = made.length > 0 && made.length < expected;
+    if (told !== "refusal" && made.length < expected && (told === "success" || isHalf)) {
+      found.lost.push(
+        `${name}, a ${kind}, was told ${told} and has ${made.length} effects of ${expected}`,
+      );
     }
-    const [row] = made;
-    if (told === "success" && row !== undefined && !isAsAsked(key, row, db)) {
-      found.lost.push(`${name}, a ${kind}, has the effect ${JSON.stringify(row)}`);
+    // Of too many it cannot be said which one is meant.
+    const judged = told === "success" && made.length <= expected ? made : [];
+    const wrong = judged.find((row) => !isAsAsked(key, row, db));
+    if (wrong !== undefined) {
+      found.lost.push(`${name}, a ${kind}, has the effect ${JSON.stringify(wrong)}`);
     }
   }
 };
+
+/** How many transfers and stock moves an operation makes, if it is not refused. */
+const effectsOf = ({ operation: { name, body, path, tenant } }: Key, db: DatabaseSync): number => {
+  switch (name) {
+    case "account":
+      return 0;
+    case "payment":
+    case "refund":
+    case "stock":
+      return 1;
+    case "product":
+      return body["quantity"] === 0 ? 0 : 1;
+    case "order":
+      return 1 + linesAsked(body).length;
+    case "cancellation":
+      return 1 + linesSold(db, tenant, path.split("/")[3] ?? "").length;
+  }
+};
+
+type Line = { readonly sku: unknown; readonly quantity: unknown };
+
+const linesAsked = (body: Key["operation"]["body"]): Line[] => (body["lines"] ?? []) as Line[];
+
+const linesSold = (db: DatabaseSync, tenant: string, order: string): Row[] =>
+  db.prepare("SELECT * FROM order_lines WHERE tenant = ? AND order_id = ?").all(tenant, order);
 
 /** Whether a row is what the client asked for and was told of. */
 const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
   const { name, body, path, tenant } = key.operation;
   const told = toldBody(key);
+  const isMove = "sku" in row;
   switch (name) {
     case "payment":
       return (
@@ -269,21 +297,13 @@ const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
         row["currency"] === body["currency"] &&
         row["amount"] === body["amountMinor"]
       );
-    case "refund": {
-      const payment = db
-        .prepare("SELECT * FROM transfers WHERE tenant = ? AND id = ?")
-        .get(tenant, path.split("/")[3] ?? "");
+    case "refund":
       return (
-        payment !== undefined &&
-        row["refund_of"] === payment["id"] &&
+        reverses(row, path.split("/")[3] ?? "", tenant, db) &&
         row["id"] === told["id"] &&
-        row["source"] === payment["destination"] &&
-        row["destination"] === payment["source"] &&
-        row["currency"] === payment["currency"] &&
         row["amount"] === told["amountMinor"] &&
         row["amount"] === (body["amountMinor"] ?? row["amount"])
       );
-    }
     case "stock":
       return (
         row["id"] === told["id"] &&
@@ -292,8 +312,84 @@ const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
       );
     case "product":
       return row["sku"] === body["sku"] && row["delta"] === body["quantity"];
+    case "order":
+      if (isMove) {
+        const asked = linesAsked(body).find(({ sku }) => sku === row["sku"]);
+        return Number(row["delta"]) === -Number(asked?.quantity);
+      }
+      return (
+        row["refund_of"] === null &&
+        row["source"] === body["buyer"] &&
+        row["destination"] === body["merchant"] &&
+        row["currency"] === body["currency"] &&
+        row["amount"] === told["totalMinor"]
+      );
+    case "cancellation": {
+      const id = path.split("/")[3] ?? "";
+      if (isMove) {
+        const sold = linesSold(db, tenant, id).find((line) => line["sku"] === row["sku"]);
+        return row["delta"] === sold?.["quantity"];
+      }
+      const order = db.prepare("SELECT * FROM orders WHERE tenant = ? AND id = ?").get(tenant, id);
+      return (
+        reverses(row, String(order?.["payment"]), tenant, db) && row["amount"] === order?.["total"]
+      );
+    }
     case "account":
       return false;
+  }
+};
+
+/** Whether a transfer is a refund of that payment. */
+const reverses = (row: Row, id: string, tenant: string, db: DatabaseSync): boolean => {
+  const payment = db.prepare("SELECT * FROM transfers WHERE tenant = ? AND id = ?").get(tenant, id);
+  return (
+    payment !== undefined &&
+    row["refund_of"] === payment["id"] &&
+    row["source"] === payment["destination"] &&
+    row["destination"] === payment["source"] &&
+    row["currency"] === payment["currency"]
+  );
+};
+
+/** An order carries the key that made it; it is cancelled by a key of its own, once. */
+const checkOrders = (keys: ReadonlyMap<string, Key>, db: DatabaseSync, found: Findings): void => {
+  const rows = db.prepare("SELECT * FROM orders").all();
+  const orders = byKey(rows);
+  for (const [name, made] of orders) {
+    const key = keys.get(name);
+    const allowed = key?.operation.name === "order" && toldOf(key) !== "refusal" ? 1 : 0;
+    for (let i = allowed; i < made.length; i++) found.duplicates.push(`${name} has another order`);
+  }
+  const cancelling = new Map<string, Key>();
+  for (const [name, key] of keys) {
+    const { name: kind, tenant, path, body } = key.operation;
+    const isTold = toldOf(key) === "success";
+    if (kind === "order" && isTold) {
+      const row = (orders.get(name) ?? []).find(({ id }) => id === toldBody(key)["id"]);
+      const lines = row === undefined ? [] : linesSold(db, tenant, String(row["id"]));
+      const inDetail = (list: readonly Row[]) =>
+        JSON.stringify(list.map(({ sku, quantity }) => [sku, quantity]).toSorted());
+      if (row?.["buyer"] !== body["buyer"] || inDetail(lines) !== inDetail(linesAsked(body))) {
+        found.lost.push(`${name}, an order, is ${JSON.stringify(row)}`);
+      }
+    }
+    if (kind !== "cancellation" || toldOf(key) === "refusal") continue;
+    const order = `${tenant} ${path.split("/")[3] ?? ""}`;
+    if (isTold && toldOf(cancelling.get(order) ?? key) === "success" && cancelling.has(order)) {
+      found.duplicates.push(`two keys were told to have cancelled ${order}`);
+    }
+    if (isTold || !cancelling.has(order)) cancelling.set(order, key);
+  }
+  for (const row of rows) {
+    const order = `${String(row["tenant"])} ${String(row["id"])}`;
+    const by = cancelling.get(order);
+    if (row["state"] === "cancelled" && by === undefined) {
+      found.duplicates.push(`${order} was cancelled for nobody`);
+    }
+    if (row["state"] !== "cancelled" && by !== undefined && toldOf(by) === "success") {
+      found.lost.push(`${order} was told to be cancelled, and is not`);
+    }
   }
 };
 
@@ -406,6 +502,11 @@ const IMBALANCES: Readonly<Record<string, string>> = {
     FROM transfers p LEFT JOIN transfers r ON r.tenant = p.tenant AND r.refund_of = p.id
     WHERE p.refund_of IS NULL GROUP BY p.tenant, p.id
     HAVING p.refunded <> COALESCE(SUM(r.amount), 0) OR COALESCE(SUM(r.amount), 0) > p.amount`,
+  "an order's total is not that of its lines, or not what was paid": `
+    SELECT o.tenant, o.id, o.total FROM orders o
+    LEFT JOIN transfers t ON t.tenant = o.tenant AND t.id = o.payment
+    WHERE o.total <> (SELECT COALESCE(SUM(quantity * price), 0) FROM order_lines l
+      WHERE l.tenant = o.tenant AND l.order_id = o.id) OR o.total <> COALESCE(t.amount, 0)`,
   "a stock is negative, or not the sum of its moves": `
     SELECT p.tenant, p.sku, p.quantity, COALESCE(SUM(m.delta), 0) AS sum
     FROM products p LEFT JOIN stock_moves m ON m.tenant = p.tenant AND m.sku = p.sku

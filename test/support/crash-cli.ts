@@ -77,6 +77,7 @@ function planOf(seed: number, kills: number): KillAt[] {
         ["batch-committed", "recovery", "recovery"],
         ["copy-written"],
         ["answer-sent"],
+        ["async-accepted"],
         ["any-moment"],
         ["any-moment"],
         ...(plan.length < KILLS_BEFORE_SWEEPS ? [] : [["sweep" as const], ["alarm" as const]]),

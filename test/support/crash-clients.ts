@@ -36,6 +36,8 @@ export type Setup = {
   readonly random: Random;
 };
 
+type Order = { readonly id: string; cancelled: boolean };
+
 type Payment = { readonly id: string; readonly amountMinor: number; refunds: number };
 
 /** What the clients of a tenant know of it. */
@@ -44,6 +46,7 @@ class Tenant {
   readonly token: string;
   readonly accounts: { readonly id: string; readonly currency: string }[] = [];
   readonly payments: Payment[] = [];
+  readonly orders: Order[] = [];
 
   constructor(name: string, token: string) {
     this.name = name;
@@ -118,7 +121,7 @@ export class Clients {
       secret: TOKEN_SECRET,
       tenant: name,
       subject: "crash-client",
-      scope: "payments:write stock:write ledger:fund read",
+      scope: "payments:write orders:write stock:write ledger:fund read",
       ttlSeconds: 24 * 60 * 60,
     });
     const tenant = new Tenant(name, token);
@@ -271,6 +274,7 @@ class Client {
     return [
       ...accounts.map((account) => this.#operation("account", "POST", "/v1/accounts", account)),
       this.#product("mug", 1_000),
+      this.#product("cup", 1_000),
       this.#product("last-units", 5),
     ];
   }
@@ -284,8 +288,10 @@ class Client {
   /** What to do at once; mostly one thing. */
   next(): Operation[] {
     const draw = this.#random.next();
-    if (draw < 0.5) return [this.#anyPayment()];
-    if (draw < 0.68) return this.#refunds();
+    if (draw < 0.4) return [this.#anyPayment()];
+    if (draw < 0.56) return this.#refunds();
+    if (draw < 0.66) return [this.#order()];
+    if (draw < 0.72) return this.#cancellations();
     if (draw < 0.86) return [this.#stock("mug", this.#random.pick([-3, -2, -1, 1, 2, 3]))];
     if (draw < 0.94) return [this.#account()];
     if (draw < 0.965)
@@ -295,7 +301,12 @@ class Client {
   }
 
   learn(operation: Operation, answer: Answer): void {
-    if (operation.name !== "payment" || answer.status !== 201) return;
+    if (answer.status !== 201) return;
+    if (operation.name === "order") {
+      const { id } = JSON.parse(answer.body) as { id: string };
+      this.#tenant.orders.push({ id, cancelled: false });
+    }
+    if (operation.name !== "payment") return;
     const { id, amountMinor } = JSON.parse(answer.body) as { id: string; amountMinor: number };
     if (amountMinor !== FUNDS_MINOR) this.#tenant.payments.push({ id, amountMinor, refunds: 0 });
   }
@@ -337,6 +348,29 @@ class Client {
   #refundOf(payment: Payment, body: Operation["body"]): Operation {
     payment.refunds += 1;
     return this.#operation("refund", "POST", `/v1/payments/${payment.id}/refunds`, body);
+  }
+
+  /** Of one to three products, and now and then of the last units. */
+  #order(): Operation {
+    const accounts = this.#tenant.accounts.filter(({ currency }) => currency === "EUR");
+    const { id: buyer } = this.#random.pick(accounts);
+    const { id: merchant } = this.#random.pick(accounts.filter(({ id }) => id !== buyer));
+    const skus = ["mug", "cup", "last-units"].slice(0, this.#random.chance(0.1) ? 3 : 2);
+    const first = this.#random.int(0, skus.length - 1);
+    const lines = skus.slice(first).map((sku) => ({ sku, quantity: this.#random.int(1, 3) }));
+    const body = { buyer, merchant, currency: "EUR", lines };
+    return this.#operation("order", "POST", "/v1/orders", body);
+  }
+
+  /** Once, or under two keys at once, of which one is refused. */
+  #cancellations(): Operation[] {
+    const order = this.#tenant.orders.findLast(({ cancelled }) => !cancelled);
+    if (order === undefined) return [this.#order()];
+    order.cancelled = true;
+    const keys = this.#random.chance(0.2) ? 2 : 1;
+    return Array.from({ length: keys }, () =>
+      this.#operation("cancellation", "PATCH", `/v1/orders/${order.id}`, { state: "cancelled" }),
+    );
   }
 
   /** Under an id of the client's choice, or of the server's. */

@@ -20,10 +20,10 @@ const entry = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("operation"),
     ...keyed,
-    name: z.enum(["account", "payment", "refund", "product", "stock"]),
+    name: z.enum(["account", "payment", "refund", "product", "stock", "order", "cancellation"]),
     method: z.enum(["POST", "PATCH"]),
     path: z.string(),
-    body: z.record(z.string(), z.union([z.string(), z.number()])),
+    body: z.record(z.string(), z.json()),
   }),
   z.object({ kind: z.literal("request"), ...keyed, send: z.number() }),
   z.object({

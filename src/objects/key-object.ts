@@ -6,7 +6,7 @@ import { systemRandomness } from "../kernel/ids.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
-import { KeyEngine } from "./key-engine.ts";
+import { type EngineStorage, KeyEngine } from "./key-engine.ts";
 import { databaseFor } from "./tenant-database.ts";
 
 /** The RPC surface, as the Worker sees it. */
@@ -27,10 +27,17 @@ type KeyObjectClass = new (
   env: Bindings,
 ) => DurableObject<Bindings> & KeyObjectMethods;
 
+/** What the tests replace. */
+export type KeyObjectParts = {
+  readonly clock?: Clock;
+  /** Puts something around the object's storage. */
+  readonly storage?: (real: EngineStorage) => EngineStorage;
+};
+
 /** The class to export and bind as `KEY_OBJECT`, for these operations. */
 export const keyObjectFor = (
   operations: readonly Operation[],
-  { clock = systemClock }: { readonly clock?: Clock } = {},
+  { clock = systemClock, storage = (real) => real }: KeyObjectParts = {},
 ): KeyObjectClass =>
   class KeyObject extends DurableObject<Bindings> {
     readonly #engine: KeyEngine;
@@ -41,7 +48,7 @@ export const keyObjectFor = (
       this.#engine = new KeyEngine({
         databaseFor: (tenant) => databaseFor(env, settings, tenant),
         databaseBytesMax: settings.DATABASE_BYTES_MAX,
-        storage: ctx.storage,
+        storage: storage(ctx.storage),
         operations,
         clock,
         randomness: systemRandomness,

@@ -34,6 +34,8 @@ export type Setup = {
   readonly target: { readonly url: URL | undefined };
   readonly history: History;
   readonly random: Random;
+  /** Of each of the two tenants; 4 unless said. */
+  readonly clientsPerTenant?: number;
 };
 
 type Order = { readonly id: string; cancelled: boolean };
@@ -76,6 +78,11 @@ export class Clients {
     return this.#operations.length;
   }
 
+  /** How many requests were sent. */
+  get sends(): number {
+    return this.#sends;
+  }
+
   /** Begins, and goes on until `finish`. */
   start(): void {
     this.#working = Promise.all(TENANTS.map((name) => this.#runTenant(name)));
@@ -100,7 +107,7 @@ export class Clients {
     const again = [...this.#operations];
     while (again.length > ASKED_AGAIN_MAX) again.splice(this.#random.int(0, again.length - 1), 1);
     await Promise.all(
-      Array.from({ length: TENANTS.length * CLIENTS_PER_TENANT }, async () => {
+      Array.from({ length: TENANTS.length * this.#clientsPerTenant }, async () => {
         for (let next = again.pop(); next !== undefined; next = again.pop()) {
           await this.#untilOutcome(next.tenant, next.operation);
         }
@@ -114,6 +121,10 @@ export class Clients {
     this.#giveUpAtMs = 0;
     this.#agent.destroy();
     await Promise.allSettled([this.#working, ...this.#late]);
+  }
+
+  get #clientsPerTenant(): number {
+    return this.#setup.clientsPerTenant ?? CLIENTS_PER_TENANT;
   }
 
   async #runTenant(name: string): Promise<void> {
@@ -131,7 +142,7 @@ export class Clients {
     await all(first.opening());
     await all(first.funding());
     await Promise.all(
-      Array.from({ length: CLIENTS_PER_TENANT }, async (_, i) => {
+      Array.from({ length: this.#clientsPerTenant }, async (_, i) => {
         const random = this.#setup.random.fork(`${name}/${i}`);
         const client = new Client(random, tenant, String(i));
         while (!this.#draining) {

@@ -384,7 +384,7 @@ describe("orders: what is done in one transaction is found if it was done in par
     body: { state: "cancelled" },
   };
 
-  const put = (sql: string): void => void db.exec(sql.replaceAll("$t", TENANT));
+  const put = (sql: string): void => db.exec(sql.replaceAll("$t", TENANT));
   const pay = (id = "pay_o", key = ORDER.key): void =>
     transfer({ id, key, amount: 10, back: true });
   const place = (id = "ord_1", payment = "pay_o", key = ORDER.key): void => {

@@ -220,6 +220,8 @@ const checkFinal = (key: Key, lastRestartMs: number, found: Findings): void => {
 
 type Row = Readonly<Record<string, unknown>>;
 
+const textOf = (member: unknown): string => (typeof member === "string" ? member : "");
+
 const byKey = (rows: readonly Row[]): Map<string, Row[]> =>
   Map.groupBy(rows, (row) => `${String(row["tenant"])} ${String(row["key"])}`);
 
@@ -275,12 +277,17 @@ const effectsOf = ({ operation: { name, body, path, tenant } }: Key, db: Databas
   }
 };
 
-type Line = { readonly sku: unknown; readonly quantity: unknown };
+type Line = { readonly sku: string; readonly quantity: number };
 
 const linesAsked = (body: Key["operation"]["body"]): Line[] => (body["lines"] ?? []) as Line[];
 
-const linesSold = (db: DatabaseSync, tenant: string, order: string): Row[] =>
-  db.prepare("SELECT * FROM order_lines WHERE tenant = ? AND order_id = ?").all(tenant, order);
+/** In the order of the request. */
+const linesSold = (db: DatabaseSync, tenant: string, order: string): Line[] =>
+  db
+    .prepare(
+      "SELECT sku, quantity FROM order_lines WHERE tenant = ? AND order_id = ? ORDER BY line",
+    )
+    .all(tenant, order) as Line[];
 
 /** Whether a row is what the client asked for and was told of. */
 const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
@@ -315,7 +322,7 @@ const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
     case "order":
       if (isMove) {
         const asked = linesAsked(body).find(({ sku }) => sku === row["sku"]);
-        return Number(row["delta"]) === -Number(asked?.quantity);
+        return asked !== undefined && row["delta"] === -asked.quantity;
       }
       return (
         row["refund_of"] === null &&
@@ -327,8 +334,8 @@ const isAsAsked = (key: Key, row: Row, db: DatabaseSync): boolean => {
     case "cancellation": {
       const id = path.split("/")[3] ?? "";
       if (isMove) {
-        const sold = linesSold(db, tenant, id).find((line) => line["sku"] === row["sku"]);
-        return row["delta"] === sold?.["quantity"];
+        const sold = linesSold(db, tenant, id).find(({ sku }) => sku === row["sku"]);
+        return row["delta"] === sold?.quantity;
       }
       const order = db.prepare("SELECT * FROM orders WHERE tenant = ? AND id = ?").get(tenant, id);
       return (
@@ -368,8 +375,8 @@ const checkOrders = (keys: ReadonlyMap<string, Key>, db: DatabaseSync, found: Fi
     if (kind === "order" && isTold) {
       const row = (orders.get(name) ?? []).find(({ id }) => id === toldBody(key)["id"]);
       const lines = row === undefined ? [] : linesSold(db, tenant, String(row["id"]));
-      const inDetail = (list: readonly Row[]) =>
-        JSON.stringify(list.map(({ sku, quantity }) => [sku, quantity]).toSorted());
+      const inDetail = (list: readonly Line[]) =>
+        list.map(({ sku, quantity }) => `${quantity} ${sku}`).join(", ");
       if (row?.["buyer"] !== body["buyer"] || inDetail(lines) !== inDetail(linesAsked(body))) {
         found.lost.push(`${name}, an order, is ${JSON.stringify(row)}`);
       }
@@ -406,7 +413,7 @@ const checkAccounts = (keys: readonly Key[], db: DatabaseSync, found: Findings):
       if (told.has(id)) found.duplicates.push(`two keys were told to have opened ${id}`);
       told.set(id, key);
     } else if (told1 === "nothing") {
-      const id = `${tenant} ${String(body["id"] ?? "acc_")}`;
+      const id = `${tenant} ${textOf(body["id"] ?? "acc_")}`;
       untold.set(id, (untold.get(id) ?? 0) + 1);
     }
   }
@@ -442,7 +449,7 @@ const checkProducts = (keys: readonly Key[], db: DatabaseSync, found: Findings):
   const asked = new Set<string>();
   for (const key of keys.filter(({ operation }) => operation.name === "product")) {
     const { tenant, body } = key.operation;
-    const sku = `${tenant} ${String(body["sku"])}`;
+    const sku = `${tenant} ${textOf(body["sku"])}`;
     if (toldOf(key) !== "refusal") asked.add(sku);
     if (toldOf(key) !== "success") continue;
     const row = rows.get(sku);

@@ -3,11 +3,7 @@ import { problemDocument, PROBLEMS } from "../contract/problems.ts";
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
 import type { Submission } from "../journal/submission.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
-import {
-  COMMIT_BUDGET_MS,
-  STORED_RESPONSE_BYTES_MAX,
-  TOMBSTONE_SECONDS,
-} from "../kernel/limits.ts";
+import { COMMIT_BUDGET_MS, STORED_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
 import { type Plan, refusedPlan } from "../kernel/plan.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import { type KeyCall, keyPath } from "./key-call.ts";
@@ -65,7 +61,7 @@ export const submissionOf = (
     bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
     createdAtMs: startedAtMs,
     expiresAtS,
-    forgetAtS: expiresAtS + TOMBSTONE_SECONDS,
+    forgetAtS: expiresAtS + operation.tombstoneSeconds,
     deadlineMs: startedAtMs + COMMIT_BUDGET_MS,
     refusalDocument,
     refusalOf: operation.refusalOf,

@@ -7,7 +7,11 @@ import { isProblemCode, type KeyUse, type Problem, PROBLEMS } from "../contract/
 import type { Scope } from "../contract/scopes.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import type { Json } from "../kernel/json.ts";
-import { KEY_LIFETIME_SECONDS, KEY_LIFETIME_SECONDS_MAX } from "../kernel/limits.ts";
+import {
+  KEY_LIFETIME_SECONDS,
+  KEY_LIFETIME_SECONDS_MAX,
+  TOMBSTONE_SECONDS,
+} from "../kernel/limits.ts";
 import { type Plan, type Refused, refusedPlan } from "../kernel/plan.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import type { Reader } from "../journal/reader.ts";
@@ -93,6 +97,8 @@ export type Operation = {
   readonly moreScopes: (body: Json) => readonly Scope[];
   readonly keyRequired: boolean;
   readonly keyLifetimeSeconds: number;
+  /** How long after that a key is known to be used. */
+  readonly tombstoneSeconds: number;
   readonly params: z.ZodType<Record<string, string>>;
   readonly input: z.ZodType;
   readonly output: z.ZodType;
@@ -125,6 +131,7 @@ export const defineOperation = <
     moreScopes: definition.moreScopes ?? (() => []),
     keyRequired: isKeyRequired(definition),
     keyLifetimeSeconds: definition.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS,
+    tombstoneSeconds: TOMBSTONE_SECONDS,
     params: definition.params,
     input: definition.input,
     output: definition.output,

@@ -12,6 +12,7 @@ import {
   openSync,
   readdirSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
@@ -62,7 +63,12 @@ export type Arming = {
   readonly delayMs: number;
 };
 
-export type Expiry = { readonly keyLifetimeSeconds: number; readonly sweepSeconds: number };
+export type Expiry = {
+  readonly keyLifetimeSeconds: number;
+  readonly sweepSeconds: number;
+  /** Thirty days, unless said. */
+  readonly tombstoneSeconds?: number;
+};
 
 export type Life = {
   /** `KEY_OBJECTS`. */
@@ -108,6 +114,17 @@ export class CrashServer {
     return this.#current?.url;
   }
 
+  /** The process group of this life. */
+  get group(): number | undefined {
+    return this.#current?.process.group;
+  }
+
+  /** Bytes of what lies on the disk: the database, and all objects' storage. */
+  stateBytes(): { readonly database: number; readonly objects: number } {
+    const state = join(this.#folder, "state");
+    return { database: bytesIn(join(state, "d1")), objects: bytesIn(join(state, "do")) };
+  }
+
   /** Another life over the same folder. */
   async start({ keyObjects, arming, expiry, last = false }: Life): Promise<void> {
     if (this.#current !== undefined) throw new Error("The server runs already.");
@@ -142,6 +159,9 @@ export class CrashServer {
             : {
                 CRASH_KEY_LIFETIME_SECONDS: String(expiry.keyLifetimeSeconds),
                 CRASH_SWEEP_SECONDS: String(expiry.sweepSeconds),
+                ...(expiry.tombstoneSeconds === undefined
+                  ? {}
+                  : { CRASH_TOMBSTONE_SECONDS: String(expiry.tombstoneSeconds) }),
               }),
         },
       },
@@ -267,6 +287,10 @@ class ServerProcess {
     return new URL((await this.#expect("ready")).url);
   }
 
+  get group(): number | undefined {
+    return this.#child.pid;
+  }
+
   async query(sql: string): Promise<readonly Record<string, unknown>[]> {
     this.#child.send({ do: "query", sql } satisfies ToServer);
     return (await this.#expect("rows")).rows;
@@ -295,6 +319,17 @@ class ServerProcess {
     }
   }
 }
+
+const bytesIn = (folder: string): number =>
+  existsSync(folder)
+    ? readdirSync(folder, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ parentPath, name }) =>
+          // It may be gone since it was listed.
+          statSync(join(parentPath, name), { throwIfNoEntry: false }),
+        )
+        .reduce((sum, stat) => sum + (stat?.size ?? 0), 0)
+    : 0;
 
 const accepts = (url: URL): Promise<boolean> =>
   new Promise((resolve) => {

@@ -22,6 +22,8 @@ const rig = env as {
   /** Lets keys expire within a run, and objects sweep them as often as this. */
   readonly CRASH_KEY_LIFETIME_SECONDS?: string;
   readonly CRASH_SWEEP_SECONDS?: string;
+  /** And be forgotten. */
+  readonly CRASH_TOMBSTONE_SECONDS?: string;
 };
 
 let countdown = Number(rig.CRASH_COUNTDOWN ?? 1);
@@ -48,6 +50,10 @@ export const KeyObject =
   keyLifetimeSeconds === 0
     ? DeployedKeyObject
     : keyObjectFor(
-        operations.map((operation) => ({ ...operation, keyLifetimeSeconds })),
+        operations.map((operation) => ({
+          ...operation,
+          keyLifetimeSeconds,
+          tombstoneSeconds: Number(rig.CRASH_TOMBSTONE_SECONDS ?? operation.tombstoneSeconds),
+        })),
         { clock: lateClock },
       );

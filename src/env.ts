@@ -1,6 +1,6 @@
 /** Bindings and vars, parsed once. A setting that is wrong is named, and nothing is served with it. */
 import { z } from "zod";
-import { DATABASE_BYTES_MAX_DEFAULT } from "./kernel/limits.ts";
+import { DATABASE_BYTES_MAX_DEFAULT, ISSUER_LENGTH_MAX } from "./kernel/limits.ts";
 
 /** What `wrangler.toml` binds. */
 export type Bindings = {
@@ -31,7 +31,7 @@ export const tenantName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$/)
 
 /** Somebody else's issuer: its keys, one pinned algorithm, and the only tenants that it can name. */
 const foreignIssuer = z.strictObject({
-  issuer: z.string().min(1),
+  issuer: z.string().min(1).max(ISSUER_LENGTH_MAX),
   jwks: z.url({ protocol: /^https?$/ }),
   algorithm: z.enum(["RS256", "PS256", "ES256", "EdDSA"]),
   tenants: z.array(tenantName).min(1),
@@ -99,7 +99,7 @@ const settingsSchema = z.object({
   // Of a tenant that has none yet; a tenant that has one keeps it.
   DEFAULT_DATABASE: z.string().regex(DATABASE_NAME, "is not DB, DB_1, DB_2 …").default("DB"),
   DATABASE_BYTES_MAX: z.coerce.number().int().min(1).default(DATABASE_BYTES_MAX_DEFAULT),
-  TOKEN_ISSUER: z.string().min(1).default("latchkey"),
+  TOKEN_ISSUER: z.string().min(1).max(ISSUER_LENGTH_MAX).default("latchkey"),
   TOKEN_SECRET: secret,
   // While rotating: tokens that the old secret signed are still accepted, none is made with it.
   TOKEN_SECRET_PREVIOUS: secret.optional(),

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { wholeSeconds } from "../kernel/clock.ts";
-import { SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
+import { ISSUER_LENGTH_MAX, SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { parseJson } from "../kernel/json.ts";
 import { admit } from "./access.ts";
@@ -14,7 +14,7 @@ import { problemResponse } from "./problem-response.ts";
 import { revocations } from "./revocation.ts";
 
 export const revocationInput = z.strictObject({
-  issuer: z.string().min(1).max(255),
+  issuer: z.string().min(1).max(ISSUER_LENGTH_MAX),
   expiresAt: z.iso.datetime().meta({ description: "When the token expires by itself" }),
 });
 

@@ -113,6 +113,8 @@ export const REVOCATIONS_REFRESH_MS = 5_000;
 export const REVOCATIONS_MAX = 10_000;
 /** A UUID has 36; whoever signs its tokens' ids still has room. */
 export const TOKEN_ID_LENGTH_MAX = 255;
+/** An issuer is a URL: as long as its longest usual form, and no longer than a revocation can name. */
+export const ISSUER_LENGTH_MAX = 255;
 /** Rows that one page of a list by state looks at: a few milliseconds, however rare the state. */
 export const LIST_SCAN_ROWS = 1_000;
 /** Rows of one step of the slow pass, and steps of one scheduled run: half of the queries an invocation has. */

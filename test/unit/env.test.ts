@@ -67,6 +67,7 @@ describe("settings", () => {
     ["RESTORE_EPOCH", "1.5"],
     ["RESTORE_EPOCH", "yesterday"],
     ["TOKEN_ISSUER", ""],
+    ["TOKEN_ISSUER", "i".repeat(256)],
     ["DEFAULT_DATABASE", "DB_0"],
     ["DEFAULT_DATABASE", "db"],
     ["DEFAULT_DATABASE", "DB_99999"],

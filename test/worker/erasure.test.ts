@@ -286,6 +286,58 @@ describe("69: an erasure", () => {
     },
   );
 
+  it("69: stays erased when the answer of the run itself arrives after the erasure", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const call = paid(tenant);
+    const held = one.db.hold();
+    const reply = one.submit(call);
+    await held.arrived();
+    // Another object has found the row and erased it; this one's answer is still on its way.
+    const nowS = Math.floor(one.time.clock() / 1000);
+    await one.run((engine) =>
+      engine.eraseCopy(
+        tenant,
+        call.key,
+        {
+          state: "erased",
+          fingerprintVersion: call.fingerprintVersion,
+          fingerprint: call.fingerprint,
+          members: {},
+          expiresAtS: nowS + 3_600,
+          link: null,
+        },
+        nowS + TOMBSTONE_SECONDS,
+      ),
+    );
+    held.release();
+    expect(verdict(await reply)).toBe(201);
+    await idle(one);
+
+    expect(verdict(await one.submit(call))).toBe("outcome-erased");
+    expect(await stateOfCopy(one, call)).toBe("erased");
+    expect(String(await copiesOf(one))).not.toContain("response");
+  });
+
+  it("69: two erasures at once, while storage fails, are both not done; repeated, they are", async () => {
+    const tenant = await books();
+    const storage = new FaultyStorage();
+    const one = incarnation({ storage: storage.around });
+    const call = paid(tenant);
+    await one.submit(call);
+    await idle(one);
+    const both = () =>
+      one.run((engine) =>
+        Promise.all([engine.erase(tenant, call.key), engine.erase(tenant, call.key)]),
+      );
+    storage.broken = true;
+    expect((await both()).map(({ kind }) => kind)).toEqual(["unavailable", "unavailable"]);
+    storage.broken = false;
+    expect((await both()).map(({ kind }) => kind)).toEqual(["erased", "erased"]);
+    expect(await stateOfCopy(one, call)).toBe("erased");
+    expect(verdict(await one.submit(call))).toBe("outcome-erased");
+  });
+
   it("69: is done though other keys come to their outcomes meanwhile", async () => {
     const tenant = await books();
     const one = incarnation();

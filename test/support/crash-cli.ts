@@ -1,12 +1,13 @@
 /**
  * The long form of the crash tests:
  *
- *   npm run crash -- --kills 500 --seed 7 [--mode 1|per-key|changing]
+ *   npm run crash -- --kills 500 --seed 7 [--mode 1|per-key|changing] [--record]
  *
  * Kills a server that often, at labelled points and at any moment, while clients go on. The last line is the
  * result as JSON; the exit code is 0 only if nothing was lost, doubled, told differently or left open.
  */
 import { parseArgs } from "node:util";
+import { record } from "../../scripts/record.ts";
 import { Complaint, main } from "../../scripts/tool.ts";
 import { Random } from "./crash-random.ts";
 import { type CrashPlan, type KillAt, type Mode, runCrashes, shortened } from "./crash-run.ts";
@@ -21,7 +22,7 @@ const REACH_WITHIN_MS = 5_000;
 const KILLS_BEFORE_SWEEPS = 60;
 
 await main(async () => {
-  const { kills, seed, mode } = options();
+  const { kills, seed, mode, isRecorded } = options();
   console.log(`seed ${seed}, ${kills} kills, KEY_OBJECTS ${mode}`);
   const plan: CrashPlan = {
     seed,
@@ -41,15 +42,20 @@ await main(async () => {
   });
   for (const violation of shortened(violations)) console.log(violation);
   console.log(JSON.stringify(result));
+  if (isRecorded) {
+    const command = `npm run crash -- --kills ${kills} --seed ${seed} --mode ${mode}`;
+    record(`crash-${mode}`, command, result);
+  }
   if (violations.length > 0) process.exitCode = 1;
 });
 
-function options(): { kills: number; seed: number; mode: Mode } {
+function options(): { kills: number; seed: number; mode: Mode; isRecorded: boolean } {
   const { values } = parseArgs({
     options: {
       kills: { type: "string", default: "500" },
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
       mode: { type: "string", default: "1" },
+      record: { type: "boolean", default: false },
     },
   });
   const mode = MODES.find((known) => known === values.mode);
@@ -57,10 +63,10 @@ function options(): { kills: number; seed: number; mode: Mode } {
   const seed = Number(values.seed);
   if (mode === undefined || !Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed)) {
     throw new Complaint(
-      `npm run crash -- [--kills NUMBER] [--seed NUMBER] [--mode ${MODES.join("|")}]`,
+      `npm run crash -- [--kills NUMBER] [--seed NUMBER] [--mode ${MODES.join("|")}] [--record]`,
     );
   }
-  return { kills, seed, mode };
+  return { kills, seed, mode, isRecorded: values.record };
 }
 
 /** A recovery needs an outcome that nobody was told: it follows a kill that leaves one. */

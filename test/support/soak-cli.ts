@@ -1,5 +1,5 @@
 /**
- * `npm run soak -- --minutes 10 --seed 7`: steady load on a server that is killed every minute, while keys expire, are
+ * `npm run soak -- --minutes 10 --seed 7 [--record]`: steady load on a server that is killed every minute, while keys expire, are
  * swept and are forgotten. Prints a line every few seconds: what workerd holds in memory, what lies on the disk, and how
  * many keys the journal knows. Business rows stay for ever, so the database is set against them.
  *
@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { record } from "../../scripts/record.ts";
 import { Complaint, main } from "../../scripts/tool.ts";
 import { checkLedger } from "./crash-checker.ts";
 import { Clients } from "./crash-clients.ts";
@@ -25,6 +26,8 @@ const LIFE_MS = 60_000;
 const EXPIRY = { keyLifetimeSeconds: 20, sweepSeconds: 2, tombstoneSeconds: 20 };
 /** A curve that is flat still wavers: with the load, and with what a sweep has just left to do. */
 const GROWTH_MAX = 1.25;
+/** Enough to see the curve. */
+const CURVE_POINTS = 12;
 
 type Sample = {
   readonly seconds: number;
@@ -50,12 +53,13 @@ await main(async () => {
     options: {
       minutes: { type: "string", default: "10" },
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
+      record: { type: "boolean", default: false },
     },
   });
   const minutes = Number(values.minutes);
   const seed = Number(values.seed);
   if (!(minutes > 0) || !Number.isInteger(seed)) {
-    throw new Complaint("npm run soak -- [--minutes NUMBER] [--seed NUMBER]");
+    throw new Complaint("npm run soak -- [--minutes NUMBER] [--seed NUMBER] [--record]");
   }
   console.log(`seed ${seed}, ${minutes} minutes`);
 
@@ -98,6 +102,10 @@ await main(async () => {
   const requests = samples.at(-1)?.requests ?? 0;
   const result = { seed, minutes, kills, requests, growth, violations: violations.length };
   console.log(JSON.stringify(result));
+  if (values.record) {
+    const curve = samples.filter((_, i) => i % Math.ceil(samples.length / CURVE_POINTS) === 0);
+    record("soak", `npm run soak -- --minutes ${minutes} --seed ${seed}`, { ...result, curve });
+  }
   if (violations.length > 0) process.exitCode = 1;
 });
 

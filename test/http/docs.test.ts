@@ -1,0 +1,124 @@
+/** The pages for people as HTTP: what a browser and a cache are told about them, and that no link leads nowhere. */
+import { describe, expect, it } from "vitest";
+import { useServers } from "../support/suite.ts";
+
+const serverFor = useServers({ usual: {} });
+const get = async (path: string, init: RequestInit = {}): Promise<Response> =>
+  fetch(serverFor("usual").origin + path, { redirect: "manual", ...init });
+
+const PAGES = [
+  "/docs",
+  "/docs/concepts",
+  "/docs/client-guide",
+  "/docs/operating",
+  "/docs/openapi",
+  "/problems",
+  "/problems/not-found",
+];
+
+const directivesOf = (response: Response): string[] =>
+  (response.headers.get("Content-Security-Policy") ?? "").split("; ");
+
+describe("every page", () => {
+  it.each(PAGES)(
+    "%s lets in nothing but its own files, sends no form, and is framed by nobody",
+    async (path) => {
+      const response = await get(path);
+      expect(response.status).toBe(200);
+      expect(response.headers.get("Content-Type")).toBe("text/html; charset=utf-8");
+      expect(response.headers.get("X-Content-Type-Options")).toBe("nosniff");
+      expect(response.headers.get("Referrer-Policy")).toBe("no-referrer");
+      const directives = directivesOf(response);
+      expect(directives).toEqual(
+        expect.arrayContaining([
+          "default-src 'none'",
+          "style-src 'self'",
+          "form-action 'none'",
+          "base-uri 'none'",
+          "frame-ancestors 'none'",
+        ]),
+      );
+      expect(directives.join("; ")).not.toMatch(/unsafe|https?:|\*/);
+      const scripted = path === "/docs";
+      expect(directives.includes("script-src 'self'")).toBe(scripted);
+      expect(directives.includes("connect-src 'self'")).toBe(scripted);
+    },
+  );
+
+  it.each(PAGES)(
+    "%s is asked for again each time, and is not sent again while it is the same",
+    async (path) => {
+      const first = await get(path);
+      expect(first.headers.get("Cache-Control")).toBe("no-cache");
+      const etag = first.headers.get("ETag") ?? "";
+      expect(etag).toMatch(/^"[\w-]{16}"$/);
+      for (const known of [etag, `W/${etag}`, `"other", ${etag}`]) {
+        const again = await get(path, { headers: { "If-None-Match": known } });
+        expect(again.status).toBe(304);
+        expect(await again.text()).toBe("");
+      }
+      expect((await get(path, { headers: { "If-None-Match": '"other"' } })).status).toBe(200);
+    },
+  );
+});
+
+it.each([
+  ["script", /src="\.\/(docs\/reference\.js\?v=[\w-]+)"/, "text/javascript; charset=utf-8"],
+  ["stylesheet", /href="\.\/(docs\/style\.css\?v=[\w-]+)"/, "text/css; charset=utf-8"],
+])(
+  "the %s may be kept for ever under the URL that names its content, and under no other",
+  async (_, link, type) => {
+    const path = `/${link.exec(await (await get("/docs")).text())?.[1] ?? ""}`;
+    const named = await get(path);
+    expect(named.status).toBe(200);
+    expect(named.headers.get("Content-Type")).toBe(type);
+    expect(named.headers.get("X-Content-Type-Options")).toBe("nosniff");
+    expect(named.headers.get("Cache-Control")).toBe("public, max-age=31536000, immutable");
+    expect((await named.text()).length).toBeGreaterThan(1000);
+    for (const other of [path.replace(/\?.*/, ""), `${path}x`]) {
+      expect((await get(other)).headers.get("Cache-Control")).toBe("no-cache");
+    }
+  },
+);
+
+it("no link of any page leads nowhere", async () => {
+  const seen = new Set<string>();
+  const open = ["/docs"];
+  for (let path = open.pop(); path !== undefined; path = open.pop()) {
+    if (seen.has(path)) continue;
+    seen.add(path);
+    const response = await get(path);
+    const text = await response.text();
+    expect([path, response.status]).toEqual([path, 200]);
+    if (!response.headers.get("Content-Type")?.startsWith("text/html")) continue;
+    for (const [, href = ""] of text.matchAll(
+      /<(?:a|link|script)\b[^>]*?(?:href|src)="([^"]*)"/g,
+    )) {
+      const url = new URL(href, serverFor("usual").origin + path);
+      if (href.startsWith("#"))
+        expect([path, text.includes(`id="${href.slice(1)}"`)]).toEqual([path, true]);
+      else if (url.origin === serverFor("usual").origin) open.push(url.pathname + url.search);
+    }
+  }
+  expect([...seen]).toEqual(
+    expect.arrayContaining([...PAGES, "/openapi.json", "/openapi/idempotency-key.json"]),
+  );
+  expect(seen.size).toBeGreaterThan(35);
+});
+
+it("who comes to the root is sent to the documentation", async () => {
+  const response = await get("/");
+  expect(response.status).toBe(302);
+  expect(new URL(response.headers.get("Location") ?? "", response.url).pathname).toBe("/docs");
+});
+
+it.each([
+  "/docs/",
+  "/docs/nothing",
+  "/docs/../docs/style",
+  "/docs/__proto__",
+  "/problems/",
+  "/openapi/",
+])("404: %s", async (path) => {
+  expect((await get(path)).status).toBe(404);
+});

@@ -38,6 +38,17 @@ describe("the reference", () => {
     },
   );
 
+  it("tells the refusals of an operation, which are stored, apart from what any request may get", () => {
+    const [, refusals = "", others = ""] =
+      /id="payments\.create"[^]*?Refusals, stored under the key([^]*?)Other problems([^]*?)<\/article>/.exec(
+        page,
+      ) ?? [];
+    expect(refusals).toContain("insufficient-funds");
+    expect(refusals).not.toContain("request-in-flight");
+    expect(others).toContain("request-in-flight");
+    expect(others).not.toContain("insufficient-funds");
+  });
+
   it("has what is not an operation of the registry: keys, revocation, health", () => {
     for (const id of [
       "idempotency-keys.get",
@@ -66,9 +77,13 @@ describe("the reference", () => {
       scope: "read",
       params: z.strictObject({ id: z.string().meta({ description: evil, examples: [evil] }) }),
       input: z.strictObject({ [evil]: z.string().meta({ description: evil, examples: [evil] }) }),
-      output: z.object({ [evil]: z.enum([evil]) }),
+      output: z.object({ [evil]: z.string().meta({ description: evil }) }),
       refusals: {},
-      plan: () => ({ guards: [], effects: [], answer: { status: 201, body: { [evil]: evil } } }),
+      plan: () => ({
+        guards: [],
+        effects: [],
+        answer: { status: 201, link: "/v1/things/1", body: { [evil]: evil } },
+      }),
     });
     const harmless = await textOf({ operations: [], queries: [] });
     const text = await textOf({ operations: [hostile], queries: [] });

@@ -1,6 +1,10 @@
 /** The pages for people as HTTP: what a browser and a cache are told about them, and that no link leads nowhere. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { useServers } from "../support/suite.ts";
+import { root } from "../../scripts/tool.ts";
+import { lockDatabase, useServers, whileLocked } from "../support/suite.ts";
+import { newKey, openTenant, PAYMENT } from "../support/tenant.ts";
 
 const serverFor = useServers({ usual: {} });
 const get = async (path: string, init: RequestInit = {}): Promise<Response> =>
@@ -123,4 +127,46 @@ it.each([
   "/openapi/",
 ])("404: %s", async (path) => {
   expect((await get(path)).status).toBe(404);
+});
+
+describe("the client guide's example for fetch, as it is printed", () => {
+  type Send = (
+    url: string,
+    intent: { token: string; key: string; body: string; giveUpAfterMs?: number },
+  ) => Promise<Response>;
+
+  const example = async (): Promise<Send> => {
+    const guide = readFileSync(join(root, "docs/client-guide.md"), "utf8");
+    const source = /```js\n([^]*?)```/.exec(guide)?.[1] ?? "";
+    // What it exports is named in the example itself.
+    const loaded = (await import(
+      `data:text/javascript,${encodeURIComponent(`${source}\nexport { send };`)}`
+    )) as { readonly send: Send };
+    return loaded.send;
+  };
+
+  it("sends through an outage until it is paid, once, and then gets the replay", async () => {
+    const server = serverFor("usual");
+    const [send, tenant, key] = [await example(), await openTenant(server), newKey()];
+    const intent = { token: tenant.token, key, body: JSON.stringify(PAYMENT) };
+    const unlock = lockDatabase(server);
+    const sending = send(`${server.origin}/v1/payments`, intent);
+    setTimeout(unlock, 1_500);
+    const first = await sending;
+    const second = await send(`${server.origin}/v1/payments`, intent);
+    expect([first.status, second.status]).toEqual([201, 201]);
+    expect(second.headers.get("Idempotent-Replayed")).toBe("true");
+    expect(await second.text()).toBe(await first.text());
+    expect((await tenant.get("/v1/accounts/bob")).body["balanceMinor"]).toBe(PAYMENT.amountMinor);
+  });
+
+  it("stops at a refusal, and keeps the key of what is not final", async () => {
+    const server = serverFor("usual");
+    const [send, tenant, key] = [await example(), await openTenant(server), newKey()];
+    const url = `${server.origin}/v1/payments`;
+    const body = JSON.stringify({ ...PAYMENT, amountMinor: 10_000_000 });
+    expect((await send(url, { token: tenant.token, key: newKey(), body })).status).toBe(402);
+    const intent = { token: tenant.token, key, body: JSON.stringify(PAYMENT), giveUpAfterMs: 500 };
+    await whileLocked(server, async () => expect(send(url, intent)).rejects.toThrow(key));
+  });
 });

@@ -2,13 +2,14 @@ import type { KnipConfig } from "knip";
 
 /** Scripts, tests and the Worker's entry are found in package.json, vitest's and wrangler's files. */
 const config: KnipConfig = {
-  // Named in redocly.yaml; bundled or started by their paths.
+  // Named in redocly.yaml; read as text; bundled or started by their paths.
   entry: [
-    "scripts/redocly-idempotency.ts",
+    "docs/openapi/redocly-idempotency.mjs",
+    "web/reference.ts",
     "bench/worker.ts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test}/**/*.{ts,tsx}"],
+  project: ["{src,scripts,bench,test,web}/**/*.{ts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

@@ -1,17 +1,16 @@
 /** Mounts every route from the definitions, and maps what goes wrong to the problem table. */
 import { Hono } from "hono";
 import { REQUEST_ID } from "./contract/headers.ts";
-import { PROBLEMS, type Problem } from "./contract/problems.ts";
 import { type Bindings, parseSettings, type Settings } from "./env.ts";
 import type { HttpContext, HttpEnv } from "./http/context.ts";
 import { crossOrigin } from "./http/cross-origin.ts";
+import { documentationRoutes } from "./http/docs/routes.ts";
 import { healthRoute } from "./http/health.ts";
 import { keyErasureRoute } from "./http/key-erasure.ts";
 import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
 import { openApiRoute } from "./http/openapi.ts";
-import { problemPage } from "./http/problem-pages.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
@@ -56,7 +55,8 @@ export const createApp = ({ operations, queries }: AppParts): Hono<HttpEnv> => {
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
   route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
   route("GET", "/openapi.json", openApiRoute({ operations, queries }));
-  route("GET", "/problems/{code}", problemPage(allProblems(operations)));
+  for (const [path, handler] of documentationRoutes({ operations, queries }))
+    route("GET", path, handler);
 
   for (const [pattern, methods] of routes) {
     const allow = [...methods, ...(methods.has("GET") ? ["HEAD"] : [])].toSorted().join(", ");
@@ -80,13 +80,6 @@ export const createApp = ({ operations, queries }: AppParts): Hono<HttpEnv> => {
   });
   return app;
 };
-
-/** The table, with the refusals that operations declare themselves. */
-const allProblems = (operations: readonly Operation[]): Record<string, Problem> =>
-  Object.fromEntries([
-    ...Object.entries(PROBLEMS),
-    ...operations.flatMap(({ refusals }) => Object.entries(refusals)),
-  ]);
 
 /** Parsed once for each set of bindings: in production that is once for each isolate. */
 const parsed = new WeakMap<object, Settings>();

@@ -2,6 +2,7 @@
 import { createApp } from "./app.ts";
 import { type Bindings, databaseNamed, databaseNames } from "./env.ts";
 import { runSlowPass } from "./journal/slow-pass.ts";
+import { SLOW_PASS_STEPS } from "./kernel/limits.ts";
 import { systemClock, wholeSeconds } from "./kernel/clock.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
 import { RevocationObject } from "./objects/revocation-object.ts";
@@ -15,8 +16,9 @@ export default {
   scheduled: async (_controller, env) => {
     const nowS = wholeSeconds(systemClock());
     const databases = databaseNames(env).flatMap((name) => databaseNamed(env, name) ?? []);
+    const steps = Math.max(1, Math.floor(SLOW_PASS_STEPS / databases.length));
     // Each to its end: one that fails does not keep the others waiting, and the run is still seen to have failed.
-    const passes = await Promise.allSettled(databases.map((db) => runSlowPass(db, nowS)));
+    const passes = await Promise.allSettled(databases.map((db) => runSlowPass(db, nowS, steps)));
     for (const pass of passes) if (pass.status === "rejected") throw pass.reason;
   },
 } satisfies ExportedHandler<Bindings>;

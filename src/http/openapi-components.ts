@@ -17,8 +17,7 @@ export const keyParameter = (required: boolean): Schema => ({
   name: IDEMPOTENCY_KEY,
   in: "header",
   required,
-  description:
-    "One for each intended operation, the same on every try. Printable ASCII, bare or as a quoted structured-field string.",
+  description: `One for each intended operation, the same on every try. ${KEY_LENGTH_MIN} to ${KEY_LENGTH_MAX} printable ASCII characters, bare or as a quoted structured-field string.`,
   schema: { type: "string", pattern: `^("${KEY_PATTERN}"|${KEY_PATTERN})$` },
   example: "0e1f5b7a-5b0c-4c7e-9d51-0b6f4f6f7a11",
 });

@@ -7,11 +7,9 @@ import {
   IDEMPOTENCY_EXPIRES,
   IDEMPOTENT_REPLAYED,
   JSON_TYPE,
-  PROBLEM_TYPE,
   REQUEST_ID,
-  SHOULD_RETRY,
 } from "../contract/headers.ts";
-import { type Problem, type ProblemCode, PROBLEMS } from "../contract/problems.ts";
+import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { Query } from "../operations/define-query.ts";
 import { type HttpContext, originOf } from "./context.ts";
@@ -27,9 +25,10 @@ import {
   PROBLEM_SCHEMA,
   type Schema,
 } from "./openapi-components.ts";
+import { problemResponses, refs } from "./openapi-problems.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 
-type Definitions = {
+export type Definitions = {
   readonly operations: readonly Operation[];
   readonly queries: readonly Query[];
 };
@@ -180,6 +179,8 @@ const operationEntry = (operation: Operation): Schema => ({
       ["operation-failed", ...Object.keys(operation.refusals)],
     ),
   },
+  // Which of the problems are this operation's own: decided from data, and stored.
+  "x-refusals": Object.keys(operation.refusals),
 });
 
 const queryEntry = (query: Query): Schema => ({
@@ -319,52 +320,6 @@ const healthEntry = (): Schema => {
   };
 };
 
-/**
- * One response for each status, naming every problem that has it and what it means for a retry.
- * @param stored codes that are stored, and so may be replays
- */
-const problemResponses = (
-  problems: readonly (readonly [string, Problem])[],
-  stored: readonly string[] = [],
-): Record<string, Schema> => {
-  const byStatus = new Map<number, (readonly [string, Problem])[]>();
-  for (const entry of problems) {
-    // The operator may have chosen 409 for a key in flight.
-    const statuses = entry[0] === "request-in-flight" ? [423, 409] : [entry[1].status];
-    for (const status of statuses) byStatus.set(status, [...(byStatus.get(status) ?? []), entry]);
-  }
-  const responses: Record<string, Schema> = {};
-  for (const [status, entries] of byStatus) {
-    const retryable = entries.some(([, problem]) => problem.shouldRetry);
-    const replayable = entries.some(([code]) => stored.includes(code));
-    responses[status] = {
-      description: entries.map(([code, { title }]) => `\`${code}\`: ${title}.`).join(" "),
-      headers: refs([
-        REQUEST_ID,
-        ...SHOULD_RETRY,
-        ...(retryable ? ["Retry-After"] : []),
-        ...(replayable ? [IDEMPOTENT_REPLAYED, IDEMPOTENCY_EXPIRES] : []),
-        ...(status === 401 ? ["WWW-Authenticate"] : []),
-        ...(status === 405 ? ["Allow"] : []),
-      ]),
-      content: {
-        [PROBLEM_TYPE]: {
-          schema: {
-            allOf: [
-              { $ref: "#/components/schemas/Problem" },
-              { properties: { code: { enum: [...new Set(entries.map(([code]) => code))] } } },
-            ],
-          },
-        },
-      },
-      "x-retry": Object.fromEntries(
-        entries.map(([code, { use, shouldRetry }]) => [code, { use, shouldRetry }]),
-      ),
-    };
-  }
-  return responses;
-};
-
 const tagOf = ({ name }: { readonly name: string }): string => name.split(".")[0] ?? name;
 
 const pathParameters = (definition: Operation | Query): Schema[] =>
@@ -387,6 +342,3 @@ const jsonSchema = (schema: z.ZodType, io: "input" | "output"): Schema => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
   return rest;
 };
-
-const refs = (names: readonly string[]): Record<string, Schema> =>
-  Object.fromEntries(names.map((name) => [name, { $ref: `#/components/headers/${name}` }]));

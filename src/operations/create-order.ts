@@ -21,7 +21,7 @@ export const createOrder = defineOperation({
     .strictObject({
       // No system account: money enters and leaves the ledger by payments alone, which need ledger:fund.
       buyer: accountId.meta({ description: "The account that pays" }),
-      merchant: accountId.meta({ description: "The account that is paid" }),
+      merchant: accountId.meta({ description: "The account that is paid", examples: ["bob"] }),
       currency,
       lines: orderLines,
     })

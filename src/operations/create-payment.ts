@@ -27,7 +27,10 @@ export const createPayment = defineOperation({
   input: z
     .strictObject({
       source: accountReference.meta({ description: "The paying account" }),
-      destination: accountReference.meta({ description: "The account that is paid" }),
+      destination: accountReference.meta({
+        description: "The account that is paid",
+        examples: ["bob"],
+      }),
       amountMinor,
       currency,
       description: description.optional(),

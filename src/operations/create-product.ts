@@ -19,8 +19,9 @@ export const createProduct = defineOperation({
       .string()
       .min(1)
       .max(200)
-      .regex(/^\P{Cc}*$/u, "no control characters"),
-    priceMinor: amountMinorOrZero,
+      .regex(/^\P{Cc}*$/u, "no control characters")
+      .meta({ examples: ["Mug"] }),
+    priceMinor: amountMinorOrZero.meta({ examples: [1250] }),
     currency,
     quantity: quantity.default(0).meta({ description: "In stock at the start" }),
   }),

@@ -96,6 +96,10 @@ describe("paths, problems and pages", () => {
     ["GET", "/v1/products/mug/stock", "PATCH"],
     ["POST", "/healthz", "GET, HEAD"],
     ["POST", "/openapi.json", "GET, HEAD"],
+    ["POST", "/", "GET, HEAD"],
+    ["POST", "/docs", "GET, HEAD"],
+    ["DELETE", "/docs/reference.js", "GET, HEAD"],
+    ["PUT", "/problems/not-found", "GET, HEAD"],
   ])("405: %s %s is told which methods there are", async (method, path, allow) => {
     const response = await fetch(server().origin + path, { method });
     const answer = answerOf(response.status, response.headers, await response.text());
@@ -106,7 +110,7 @@ describe("paths, problems and pages", () => {
     expect(answer.headers.get("Allow")).toBe(allow);
   });
 
-  it.each(["/", "/v1", "/v1/", "/v2/payments", "/v1/payment", "/favicon.ico", "/.dev.vars"])(
+  it.each(["/v1", "/v1/", "/v2/payments", "/v1/payment", "/favicon.ico", "/.dev.vars", "/docs/"])(
     "404: there is nothing at %s, with every method",
     async (path) => {
       for (const method of ["GET", "POST", "PATCH", "DELETE"]) {
@@ -127,7 +131,13 @@ describe("paths, problems and pages", () => {
 
   it("HEAD answers as GET does, without a body", async () => {
     const tenant = await openTenant(server());
-    for (const target of ["/v1/accounts", "/v1/accounts/alice", "/healthz", "/openapi.json"]) {
+    for (const target of [
+      "/v1/accounts",
+      "/v1/accounts/alice",
+      "/healthz",
+      "/openapi.json",
+      "/docs",
+    ]) {
       const head = await exchange(server().origin, {
         method: "HEAD",
         target,

@@ -130,7 +130,10 @@ export class KeyObject extends ProductKeyObject {
   }
 
   async restart(losingCopies: boolean): Promise<void> {
-    if (losingCopies) await this.ctx.storage.deleteAll();
+    if (losingCopies) {
+      await this.ctx.storage.deleteAll();
+      await this.ctx.storage.sync();
+    }
     this.ctx.abort("The benchmark restarts this object.");
   }
 }

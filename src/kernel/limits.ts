@@ -37,6 +37,10 @@ export const GATHER_MOMENT_MS = 1;
 export const GATHER_MOMENTS_MAX = 3;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
+/** What a group holds of long operations together: two orders of 50 lines, so that a short one waits for four at most. */
+export const GROUP_LONG_STATEMENTS_MAX = 206;
+/** Beyond this an operation is long. An order of eight lines is not, nor is anything else that has no list. */
+export const SHORT_STATEMENTS_MAX = 20;
 /** D1's own limit. It is not enforced locally, so it is here. */
 export const STATEMENT_PARAMS_MAX = 100;
 /** Far under the 32 MiB of an RPC message, and small enough to serialise without a pause. */

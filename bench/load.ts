@@ -82,25 +82,36 @@ export type Measurement = {
   readonly requestsPerSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly maxMs: number;
   readonly statuses: Readonly<Record<number, number>>;
 };
 
 /** Sends as fast as answers come, on every connection, for a while. */
-export const measure = async (
+export const measure = (
   port: number,
   count: number,
   next: NextRequest,
   durationMs: number,
+): Promise<Measurement> => {
+  const until = performance.now() + durationMs;
+  return measureUntil(port, count, next, () => performance.now() >= until);
+};
+
+/** The same until something is over. */
+export const measureUntil = async (
+  port: number,
+  count: number,
+  next: NextRequest,
+  isOver: () => boolean,
 ): Promise<Measurement> => {
   // New ones each time: the server closes a connection that was idle for some seconds.
   const connections = await Promise.all(Array.from({ length: count }, () => Connection.open(port)));
   const times: number[] = [];
   const statuses: Record<number, number> = {};
   const startedAt = performance.now();
-  const until = startedAt + durationMs;
   await Promise.all(
     connections.map(async (connection) => {
-      for (let now = performance.now(); now < until;) {
+      for (let now = performance.now(); !isOver();) {
         // Requests of one connection follow each other: that is what a connection is.
         const { status } = await connection.send(next());
         const answeredAt = performance.now();
@@ -112,15 +123,18 @@ export const measure = async (
   );
   const elapsedMs = performance.now() - startedAt;
   for (const connection of connections) connection.close();
-  times.sort((a, b) => a - b);
-  const at = (share: number): number => times[Math.floor(times.length * share)] ?? 0;
   return {
     requestsPerSecond: (times.length * 1000) / elapsedMs,
-    p50Ms: at(0.5),
-    p99Ms: at(0.99),
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    maxMs: times.reduce((longest, ms) => Math.max(longest, ms), 0),
     statuses,
   };
 };
+
+/** The value below which that share of all lies; 0 of none. */
+export const quantile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? 0;
 
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

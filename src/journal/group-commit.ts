@@ -14,12 +14,14 @@ import {
   GATHER_MOMENT_MS,
   GATHER_MOMENTS_MAX,
   GROUP_BYTES_MAX,
+  GROUP_LONG_STATEMENTS_MAX,
   GROUP_OPERATIONS_MAX,
   GROUP_STATEMENTS_MAX,
   QUEUE_OPERATIONS_MAX,
   RECOVERY_PAUSE_MS,
   RECOVERY_PAUSE_MS_MAX,
   SEND_TIMEOUT_MS,
+  SHORT_STATEMENTS_MAX,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { noteFailure, noteSize } from "./capacity.ts";
@@ -116,22 +118,37 @@ export class GroupCommit {
     return this.#queue.length < Math.min(this.#overlapping, GROUP_OPERATIONS_MAX);
   }
 
-  /** The longest head of the queue within the bounds; never empty. */
+  /**
+   * The head of the queue within the bounds; never empty. Long operations have bounds of their own, and those that are
+   * beyond them are passed by what is short: so a short one waits for the group that is under way and for its own, and
+   * never for a queue of long ones. The first of them is the next group's head at the latest.
+   */
   #takeGroup(): Pending[] {
+    const group: Pending[] = [];
+    const passed: Pending[] = [];
     let statements = 0;
+    let longStatements = 0;
     let bytes = 0;
-    let size = 0;
-    for (const { submission } of this.#queue) {
-      statements += statementWeight(submission);
+    for (const pending of this.#queue) {
+      const { submission } = pending;
+      const weight = statementWeight(submission);
+      const longWeight = weight > SHORT_STATEMENTS_MAX ? weight : 0;
+      if (group.length > 0 && longStatements + longWeight > GROUP_LONG_STATEMENTS_MAX) {
+        passed.push(pending);
+        continue;
+      }
+      statements += weight;
       bytes += submission.bytes;
       const full =
-        size === GROUP_OPERATIONS_MAX ||
+        group.length === GROUP_OPERATIONS_MAX ||
         statements > GROUP_STATEMENTS_MAX ||
         bytes > GROUP_BYTES_MAX;
-      if (size > 0 && full) break;
-      size += 1;
+      if (group.length > 0 && full) break;
+      longStatements += longWeight;
+      group.push(pending);
     }
-    return this.#queue.splice(0, size);
+    this.#queue.splice(0, group.length + passed.length, ...passed);
+    return group;
   }
 
   /** A broken invariant in the middle of a group: nobody may be left waiting, and nothing is claimed to be known. */

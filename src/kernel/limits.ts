@@ -37,6 +37,10 @@ export const GATHER_MOMENT_MS = 1;
 export const GATHER_MOMENTS_MAX = 3;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
+/** What a group holds of long operations together: two orders of 50 lines, so that a short one waits for four at most. */
+export const GROUP_LONG_STATEMENTS_MAX = 206;
+/** Beyond this an operation is long. An order of eight lines is not, nor is anything else that has no list. */
+export const SHORT_STATEMENTS_MAX = 20;
 /** D1's own limit. It is not enforced locally, so it is here. */
 export const STATEMENT_PARAMS_MAX = 100;
 /** Far under the 32 MiB of an RPC message, and small enough to serialise without a pause. */
@@ -76,8 +80,15 @@ export const MEMORY_BYTES_MAX = 8 * 1024 * 1024;
 
 /** One sweep step: enough to outrun 6,000 new keys a minute, little enough to end in a second. */
 export const SWEEP_PAGE_KEYS = 500;
+/** Copies that one alarm looks at to find what is due: they are read in one turn of the object, in a few milliseconds. */
+export const SWEEP_SCAN_ROWS = 5_000;
 /** Sweeps of one object are at least this far apart; what expires between is judged on read. */
 export const SWEEP_INTERVAL_MS = 15 * 60 * 1000;
+/**
+ * And at least this for each row that the last of them has read: however many copies an object holds, it reads a million
+ * an hour at most to find what is due, which costs what a thousand rows written do.
+ */
+export const SWEEP_REST_MS_PER_ROW = 3.6;
 /** After a sweep step that failed. An alarm that throws is dropped after six tries: we re-arm instead. */
 export const SWEEP_RETRY_MS = 60 * 1000;
 

@@ -33,8 +33,6 @@ import {
   INTENTS_PER_OBJECT_MAX,
   REPLANS_MAX,
   RETRY_FULL_MS,
-  SWEEP_INTERVAL_MS,
-  SWEEP_PAGE_KEYS,
   SWEEP_RETRY_MS,
   SEND_TIMEOUT_MS,
   WAITERS_PER_KEY_MAX,
@@ -584,30 +582,31 @@ export class KeyEngine {
     const nowMs = this.#setup.clock();
     const nowS = wholeSeconds(nowMs);
     this.#alarm.forget();
-    let soonestMs = nowMs + SWEEP_INTERVAL_MS;
+    let sweepNotBeforeMs = nowMs;
     try {
-      const due = this.#copies.due(nowS, SWEEP_PAGE_KEYS);
-      const [first] = due;
-      if (first !== undefined) {
-        const keys = due.map(({ key }) => key);
-        // The record first: a copy that outlives its record is judged by its own expiry.
-        const db = await this.#setup.databaseFor(first.tenant);
-        const swept = sweepRecords(db, first.tenant, keys, nowS);
-        // What is to be healed does not wait for it.
-        await withTimeout(swept, SEND_TIMEOUT_MS);
-        if (CRASH_POINTS) await crashPoint("sweep");
-        this.#copies.sweep(keys, nowS);
+      const page = this.#copies.nextPage(nowMs);
+      if (page !== undefined) {
+        const [first] = page.due;
+        if (first !== undefined) {
+          const keys = page.due.map(({ key }) => key);
+          // The record first: a copy that outlives its record is judged by its own expiry.
+          const db = await this.#setup.databaseFor(first.tenant);
+          const swept = sweepRecords(db, first.tenant, keys, nowS);
+          // What is to be healed does not wait for it.
+          await withTimeout(swept, SEND_TIMEOUT_MS);
+          if (CRASH_POINTS) await crashPoint("sweep");
+        }
+        this.#copies.sweep(page, nowMs);
       }
-      if (due.length === SWEEP_PAGE_KEYS) soonestMs = nowMs;
     } catch (error) {
       this.#setup.alert("sweep-failed", { error: String(error) });
-      soonestMs = nowMs + SWEEP_RETRY_MS;
+      sweepNotBeforeMs = nowMs + SWEEP_RETRY_MS;
     }
     // An alarm that throws is dropped in the end: what could not be healed now is tried with the next.
     await this.#heal(nowMs).catch((error: unknown) =>
       this.#setup.alert("heal-failed", { error: String(error) }),
     );
-    await this.#rearm(soonestMs);
+    await this.#rearm(sweepNotBeforeMs);
   }
 
   /** Runs accepted requests that are due and that nobody is running, with their original key. */
@@ -628,7 +627,7 @@ export class KeyEngine {
 
   /** The earliest of all that is due. An object that holds nothing gives back its storage. */
   async #rearm(sweepNotBeforeMs: number): Promise<void> {
-    const sweepAtMs = this.#copies.nextDueAtMs();
+    const sweepAtMs = this.#copies.nextSweepAtMs(sweepNotBeforeMs);
     const intentAtMs = this.#intents.nextDueAtMs();
     // What is due and yet was left alone runs at the moment: no use to look again at once.
     const intentNotBeforeMs = this.#flights.size > 0 ? this.#setup.clock() + INTENT_PAUSE_MS : 0;

@@ -6,12 +6,16 @@ import {
   COPY_FAILURES_MAX,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
+  INTENT_GRACE_MS,
   SWEEP_INTERVAL_MS,
   SWEEP_PAGE_KEYS,
+  SWEEP_REST_MS_PER_ROW,
   SWEEP_RETRY_MS,
+  SWEEP_SCAN_ROWS,
   TOMBSTONE_SECONDS,
 } from "../../src/kernel/limits.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
+import { operations } from "../../src/operations/registry.ts";
 import {
   balanceOf,
   expectSoundBooks,
@@ -540,6 +544,210 @@ describe("the sweep", () => {
     expect(await journalByState(tenant)).toEqual({ expired: 1, final: 1 });
     expect(await one.submit(young)).toMatchObject({ kind: "outcome", replayed: true });
     expect(await quantityOf(tenant, "mug")).toBe(2);
+  });
+});
+
+describe("the sweep of an object with many copies", () => {
+  const MANY = 25_000;
+
+  /**
+   * An object that holds one copy of a real outcome, and many that were made of it: of every `each`, one is due with it
+   * after a minute, the rest in a day. Then its next life, which knows nothing of them.
+   */
+  const crowded = async (each: number, count = MANY) => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 }, products: { mug: 0 } });
+    // Ahead of the real clock, so that the runtime rings no alarm of its own.
+    const before = sweeper({ time: new VirtualTime(Date.now() + 24 * 60 * 60 * 1000) });
+    await before.submit(brief(tenant));
+    await idle(before);
+    await before.run((_engine, { storage }) =>
+      storage.sql.exec(
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+         INSERT INTO copies (key, tenant, epoch, due_at_s, copy)
+         SELECT printf('key-%012d', i), tenant, epoch, due_at_s + later,
+           json_set(copy, '$.record.expiresAtS', due_at_s + later)
+         FROM (SELECT *, IIF(i % ?2 = 0, 0, 86400) AS later FROM n, copies)`,
+        count - 1,
+        each,
+      ),
+    );
+    return { tenant, ...nextLife(before) };
+  };
+
+  const nextLife = ({ object, time }: Incarnation, epoch = 0) => {
+    const storage = new FaultyStorage();
+    const one = incarnation({
+      object,
+      time,
+      epoch,
+      storage: storage.around,
+      operations: [...operations, restockBriefly],
+    });
+    return { one, storage };
+  };
+
+  /** Rings as long as the alarm is set for now. Returns how many copies each ring has read. */
+  const ring = async (one: Incarnation, storage: FaultyStorage): Promise<number[]> => {
+    const reads: number[] = [];
+    do {
+      const { read } = storage.rowsOf("copies");
+      await one.sweep();
+      reads.push(storage.rowsOf("copies").read - read);
+    } while ((await stored(one)).alarmAtMs === one.time.nowMs);
+    return reads;
+  };
+
+  /** A page, and each that is due on it once more. */
+  const READ_MAX = SWEEP_SCAN_ROWS + SWEEP_PAGE_KEYS;
+
+  it("45: reads a bounded number of them at each alarm, and ends with all swept that are due, and no other", async () => {
+    const { one, storage } = await crowded(10);
+    one.time.advance(KEY_LIFETIME_MS);
+
+    const reads = await ring(one, storage);
+
+    expect(Math.max(...reads)).toBeLessThanOrEqual(READ_MAX);
+    expect(reads).toHaveLength(Math.ceil(MANY / SWEEP_SCAN_ROWS) + 1);
+    expect(await copiesByState(one)).toEqual({ expired: MANY / 10, final: MANY - MANY / 10 });
+    // Two days later all that is left, in the pages of as many as a sweep may hold.
+    one.time.advance(2 * 24 * 60 * 60 * 1000);
+    const rest = await ring(one, storage);
+    expect(Math.max(...rest)).toBeLessThanOrEqual(READ_MAX);
+    expect(await copiesByState(one)).toEqual({ expired: MANY });
+  });
+
+  it("is one row written for each that expires, as its copy was when it was made", async () => {
+    const { one, storage } = await crowded(10, 1_000);
+    one.time.advance(KEY_LIFETIME_MS);
+    const before = storage.rowsOf("copies");
+
+    await ring(one, storage);
+
+    expect(storage.rowsOf("copies").written - before.written).toBe(100);
+  });
+
+  it("does not begin with an alarm for an accepted request: that reads none of them", async () => {
+    const { tenant, one, storage } = await crowded(10);
+    await ring(one, storage);
+    const accept = async () => {
+      one.db.always("lost-before", "lost");
+      const call = payment(tenant, "alice", "bob", 1, { detached: true });
+      expect(verdict(await one.submit(call))).toBe("accepted");
+      expect(
+        verdict(await one.time.passing(one.submit({ ...call, detached: false, waitMs: 20_000 }))),
+      ).not.toBe(201);
+      one.db.heal();
+      one.time.advance(INTENT_GRACE_MS);
+      const { read } = storage.rowsOf("copies");
+      await one.sweep();
+      return { call, read: storage.rowsOf("copies").read - read };
+    };
+
+    // Nothing is due yet; and then something is all the time, but the last pass rests.
+    for (const waitMs of [0, KEY_LIFETIME_MS]) {
+      one.time.advance(waitMs);
+      const { call, read } = await accept();
+      expect(read).toBe(0);
+      expect(await one.submit({ ...call, detached: false })).toMatchObject({ replayed: true });
+    }
+    expect(await balanceOf(tenant, "bob")).toBe(2);
+    // The alarm that was set meanwhile is no later than the end of the rest.
+    const { alarmAtMs } = await stored(one);
+    expect(alarmAtMs).toBeLessThanOrEqual(one.time.nowMs + SWEEP_INTERVAL_MS);
+    one.time.setTo(alarmAtMs ?? 0);
+    await ring(one, storage);
+    expect(await copiesByState(one)).toMatchObject({ expired: MANY / 10 });
+  });
+
+  it("does not miss a copy that is written behind it while it is under way", async () => {
+    const { tenant, one, storage } = await crowded(MANY);
+    // The one that is due is swept with the first page; all others are due in a day.
+    one.time.advance(KEY_LIFETIME_MS);
+    await one.sweep();
+    const early = callOf(
+      tenant,
+      restockBriefly.name,
+      { pieces: 1 },
+      { key: "!".repeat(20), params: { sku: "mug" } },
+    );
+    await one.submit(early);
+    await idle(one);
+    await ring(one, storage);
+
+    const { alarmAtMs } = await stored(one);
+    expect(alarmAtMs).toBeLessThanOrEqual(one.time.nowMs + SWEEP_INTERVAL_MS);
+    one.time.setTo(alarmAtMs ?? 0);
+    await ring(one, storage);
+
+    expect(await one.lookUp(early)).toMatchObject({ state: "expired" });
+    const [state] = await one.run((_engine, object) =>
+      object.storage.sql
+        .exec(
+          "SELECT json_extract(copy, '$.record.state') AS state FROM copies WHERE key = ?",
+          early.key,
+        )
+        .toArray(),
+    );
+    expect(state).toEqual({ state: "expired" });
+  });
+
+  it("loses nothing when the object is restarted in its middle, or D1 is away", async () => {
+    const { one, storage } = await crowded(1, 3_000);
+    one.time.advance(KEY_LIFETIME_MS);
+    await one.sweep();
+    await one.sweep();
+    one.db.always("lost-before", "lost");
+    await one.sweep();
+    expect(await copiesByState(one)).toEqual({ expired: 2 * SWEEP_PAGE_KEYS, final: 2_000 });
+    const { alarmAtMs } = await stored(one);
+    expect(alarmAtMs).toBe(one.time.nowMs + SWEEP_RETRY_MS);
+
+    const next = nextLife(one);
+    await ring(next.one, next.storage);
+
+    expect(await copiesByState(next.one)).toEqual({ expired: 3_000 });
+    // The life before it would have gone on where it was.
+    one.db.heal();
+    await ring(one, storage);
+    expect(await copiesByState(one)).toEqual({ expired: 3_000 });
+  });
+
+  it("rests between two passes for as long as its rows are worth: a million of them an hour", async () => {
+    const count = 300_000;
+    const { one, storage } = await crowded(count, count);
+    const reads = await ring(one, storage);
+    expect(Math.max(...reads)).toBeLessThanOrEqual(READ_MAX);
+    const restsUntilMs = one.time.nowMs + count * SWEEP_REST_MS_PER_ROW;
+    expect(restsUntilMs).toBeGreaterThan(one.time.nowMs + SWEEP_INTERVAL_MS);
+
+    expect((await stored(one)).alarmAtMs).toBe(restsUntilMs);
+    one.time.setTo(restsUntilMs - 1_000);
+    expect(await ring(one, storage)).toEqual([0]);
+    expect((await stored(one)).alarmAtMs).toBe(restsUntilMs);
+  });
+
+  it("79: leaves a copy alone that is younger than the page: of a key that a restore has freed, and that ran anew", async () => {
+    const { tenant, one: before } = await crowded(1, 1);
+    const call = brief(tenant);
+    await before.submit(call);
+    await idle(before);
+    before.time.advance(KEY_LIFETIME_MS);
+    await env.DB.prepare("DELETE FROM journal WHERE tenant = ?").bind(tenant).run();
+    const { one } = nextLife(before, 1);
+    const held = one.db.hold();
+    const swept = one.sweep();
+    await held.arrived();
+    expect(await one.submit(call)).toMatchObject({ kind: "outcome", replayed: false });
+    await idle(one);
+
+    held.release();
+    await swept;
+
+    expect(await copiesByState(one)).toEqual({ final: 1 });
+    expect((await stored(one)).alarmAtMs).toBeGreaterThan(one.time.nowMs);
+    const { one: next } = nextLife(one, 1);
+    next.db.always("lost-before", "lost");
+    expect(await next.submit(call)).toMatchObject({ kind: "outcome", replayed: true });
   });
 });
 

@@ -2,10 +2,12 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import {
+  GROUP_LONG_STATEMENTS_MAX,
   GROUP_OPERATIONS_MAX,
   GROUP_STATEMENTS_MAX,
   QUEUE_OPERATIONS_MAX,
   REPLANS_MAX,
+  SHORT_STATEMENTS_MAX,
   STATEMENT_PARAMS_MAX,
 } from "../../src/kernel/limits.ts";
 import type { KeyCall, KeyReply } from "../../src/objects/key-call.ts";
@@ -426,12 +428,15 @@ describe("bounds", () => {
   it(`a group ends at ${GROUP_STATEMENTS_MAX} statements`, async () => {
     const tenant = await openBooks();
     const one = incarnation();
-    // With its claim: a quarter of a group.
-    const effects = GROUP_STATEMENTS_MAX / 4 - 1;
-    const calls = Array.from({ length: 6 }, () => callOf(tenant, repeatEffects.name, { effects }));
+    // With its claim: the longest that is short.
+    const effects = SHORT_STATEMENTS_MAX - 1;
+    const inGroup = GROUP_STATEMENTS_MAX / SHORT_STATEMENTS_MAX;
+    const calls = Array.from({ length: inGroup + 2 }, () =>
+      callOf(tenant, repeatEffects.name, { effects }),
+    );
 
-    expect(tally(await queued(one, calls))).toEqual({ 200: 6 });
-    expect(claimsIn(one)).toEqual([1, 4, 2]);
+    expect(tally(await queued(one, calls))).toEqual({ 200: inGroup + 2 });
+    expect(claimsIn(one)).toEqual([1, inGroup, 2]);
     expect(one.batches[1]?.statements).toHaveLength(GROUP_STATEMENTS_MAX);
   });
 
@@ -456,7 +461,54 @@ describe("bounds", () => {
     ];
 
     expect((await queued(one, calls)).map(verdict)).toEqual([201, 200, 201]);
-    expect(claimsIn(one)).toEqual([1, 1, 1, 1]);
+    // The payment behind it does not wait for it.
+    expect(claimsIn(one)).toEqual([1, 2, 1]);
+    expect(one.batches[2]?.statements).toHaveLength(GROUP_STATEMENTS_MAX + 2);
+  });
+
+  it("a queue of long orders holds up no payment: two of 50 lines go in a group, and it goes with the first of them", async () => {
+    const skus = Array.from({ length: 50 }, (_, i) => `sku-${i}`);
+    const tenant = await openBooks({
+      accounts: { alice: 10_000_000, bob: 0 },
+      products: Object.fromEntries(skus.map((sku) => [sku, 100])),
+    });
+    const one = incarnation();
+    const order = () =>
+      callOf(tenant, "orders.create", {
+        buyer: "alice",
+        merchant: "bob",
+        currency: "EUR",
+        lines: skus.map((sku) => ({ sku, quantity: 1 })),
+      });
+    const calls = [order(), order(), order(), order(), order(), payment(tenant, "alice", "bob", 1)];
+
+    expect((await queued(one, calls)).map(verdict)).toEqual([201, 201, 201, 201, 201, 201]);
+
+    expect(claimsIn(one)).toEqual([1, 3, 2, 1]);
+    const paidIn = one.batches.findIndex(({ statements }) =>
+      statements.some(({ params }) => params.includes("payments.create")),
+    );
+    expect(paidIn).toBe(1);
+    await expectSoundBooks(tenant);
+  });
+
+  it("those that are passed keep their order, and are passed no longer than until they are first", async () => {
+    const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+    const one = incarnation();
+    const long = () =>
+      callOf(tenant, repeatEffects.name, { effects: GROUP_LONG_STATEMENTS_MAX - 1 });
+    const longs = [long(), long(), long()];
+    const short = Array.from({ length: 3 * GROUP_OPERATIONS_MAX }, () =>
+      payment(tenant, "alice", "bob", 1),
+    );
+
+    expect(tally(await queued(one, [...longs, ...short]))).toEqual({ 200: 3, 201: short.length });
+
+    const order = one.batches.map(({ statements }) =>
+      statements.flatMap(({ params }) => longs.findIndex(({ key }) => params.includes(key))),
+    );
+    const found = order.map((all) => [...new Set(all)].filter((at) => at >= 0));
+    expect(found.slice(1, 4)).toEqual([[0], [1], [2]]);
   });
 
   it(`54: the queue holds ${QUEUE_OPERATIONS_MAX} operations; one more hears 503 and is not sent`, async () => {

@@ -21,7 +21,7 @@ import {
   update,
   valueOf,
 } from "../../../src/kernel/plan.ts";
-import { GROUP_STATEMENTS_MAX } from "../../../src/kernel/limits.ts";
+import { GROUP_LONG_STATEMENTS_MAX, SHORT_STATEMENTS_MAX } from "../../../src/kernel/limits.ts";
 import { renderSql, type Sql, sql } from "../../../src/kernel/sql.ts";
 import { LINES_MAX } from "../../../src/orders/order.ts";
 import { property, text } from "../property.ts";
@@ -122,7 +122,7 @@ describe("the shape of a send", () => {
     expect(statementWeight(submission({ effects: [...effects, each] }))).toBe(7);
   });
 
-  it("weighs an order of fifty lines so that a group holds four, and never none", () => {
+  it("weighs an order of fifty lines so that a group holds two", () => {
     const lines = Array.from({ length: LINES_MAX }, (_, i) => [`sku-${i}`, 1, 100]);
     const each = insertEach("things", lines, { id: sql`value ->> 0`, n: 1 });
     const order = {
@@ -131,7 +131,8 @@ describe("the shape of a send", () => {
     const weight = statementWeight(submission(order));
     expect(weight).toBe(103);
     expect(statementsOf(send(order))).toHaveLength(5);
-    expect(Math.floor(GROUP_STATEMENTS_MAX / weight)).toBe(4);
+    expect(Math.floor(GROUP_LONG_STATEMENTS_MAX / weight)).toBe(2);
+    expect(weight).toBeGreaterThan(SHORT_STATEMENTS_MAX);
   });
 
   it("of a forced refusal is the claim alone", () => {

@@ -11,6 +11,11 @@ export class FaultyStorage implements EngineStorage {
   alarmBroken = false;
   /** Tried, whether or not they failed. */
   transactions = 0;
+  /** Every statement, oldest first, with its cursor. */
+  readonly #statements: {
+    readonly text: string;
+    readonly cursor: Pick<SqlStorageCursor<never>, "rowsRead" | "rowsWritten">;
+  }[] = [];
 
   /** For `EngineOptions.storage`. */
   readonly around = (real: EngineStorage): EngineStorage => {
@@ -19,7 +24,27 @@ export class FaultyStorage implements EngineStorage {
   };
 
   get sql(): SqlStorage {
-    return this.#open().sql;
+    const { sql } = this.#open();
+    const exec = <Row extends Record<string, SqlStorageValue>>(
+      text: string,
+      ...values: unknown[]
+    ): SqlStorageCursor<Row> => {
+      const cursor = sql.exec<Row>(text, ...values);
+      this.#statements.push({ text, cursor });
+      return cursor;
+    };
+    return Object.assign(Object.create(sql) as SqlStorage, { exec });
+  }
+
+  /** Rows that statements which name the table have read and written so far, as the runtime counts them. */
+  rowsOf(table: string): { readonly read: number; readonly written: number } {
+    const cursors = this.#statements
+      .filter(({ text }) => text.includes(` ${table} `))
+      .map(({ cursor }) => cursor);
+    return {
+      read: cursors.reduce((sum, { rowsRead }) => sum + rowsRead, 0),
+      written: cursors.reduce((sum, { rowsWritten }) => sum + rowsWritten, 0),
+    };
   }
 
   transactionSync<Value>(work: () => Value): Value {

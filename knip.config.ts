@@ -4,11 +4,14 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   // Named in redocly.yaml; bundled or started by their paths.
   entry: [
+    // Built by tsconfig.package.json; package.json names what comes out.
+    "src/index.ts",
+    "examples/booking/src/worker.ts",
     "scripts/redocly-idempotency.ts",
     "bench/worker.ts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test}/**/*.{ts,tsx}"],
+  project: ["{src,scripts,bench,test,examples}/**/*.{ts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

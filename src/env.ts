@@ -5,8 +5,11 @@ import { z } from "zod";
 export type Bindings = {
   readonly DB: D1Database;
   readonly KEY_OBJECT: DurableObjectNamespace;
-  /** Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. */
-  readonly REVOCATIONS: DurableObjectNamespace;
+  /**
+   * Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. Not needed where the
+   * host says who calls.
+   */
+  readonly REVOCATIONS?: DurableObjectNamespace;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
 };
@@ -74,32 +77,47 @@ const origins = z
   )
   .pipe(z.array(z.union([z.literal("*"), origin])));
 
-const settingsSchema = z.object({
+/** What the engine and the HTTP face need, whoever says who calls. */
+const engineSettings = {
   KEY_OBJECTS: z.union([z.literal("per-key"), z.coerce.number().int().min(1).max(4096)]).default(1),
   IN_FLIGHT_STATUS: z.coerce
     .number()
     .pipe(z.union([z.literal(423), z.literal(409)]))
     .default(423),
   RESTORE_EPOCH: z.coerce.number().int().min(0).default(0),
+  CORS_ORIGINS: origins.default([]),
+  FINGERPRINT_SECRET: secret,
+};
+
+const engineSettingsSchema = z.object(engineSettings);
+
+const settingsSchema = z.object({
+  ...engineSettings,
   TOKEN_ISSUER: z.string().min(1).default("latchkey"),
   TOKEN_SECRET: secret,
   // While rotating: tokens that the old secret signed are still accepted, none is made with it.
   TOKEN_SECRET_PREVIOUS: secret.optional(),
   ISSUERS: issuers.default([]),
-  CORS_ORIGINS: origins.default([]),
-  FINGERPRINT_SECRET: secret,
 });
 
+export type EngineSettings = z.output<typeof engineSettingsSchema>;
 export type Settings = z.output<typeof settingsSchema>;
 
-/** Throws an Error that names every setting that is wrong, and never its value. */
+/** Of a Worker that checks tokens. Throws an Error that names every setting that is wrong, and never its value. */
 export const parseSettings = (env: object): Settings => {
-  const parsed = settingsSchema.safeParse(env);
-  if (parsed.success) {
-    const { ISSUERS, TOKEN_ISSUER } = parsed.data;
-    if (ISSUERS.every(({ issuer }) => issuer !== TOKEN_ISSUER)) return parsed.data;
-    throw new Error("Configuration: ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs.");
-  }
+  const settings = parse(settingsSchema, env);
+  const { ISSUERS, TOKEN_ISSUER } = settings;
+  if (ISSUERS.every(({ issuer }) => issuer !== TOKEN_ISSUER)) return settings;
+  throw new Error("Configuration: ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs.");
+};
+
+/** Of any Worker. Throws like `parseSettings`. */
+export const parseEngineSettings = (env: object): EngineSettings =>
+  parse(engineSettingsSchema, env);
+
+const parse = <Schema extends z.ZodType>(schema: Schema, env: object): z.output<Schema> => {
+  const parsed = schema.safeParse(env);
+  if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
   throw new Error(`Configuration: ${faults.join("; ")}.`);
 };

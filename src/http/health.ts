@@ -1,28 +1,47 @@
 /** GET /healthz: whether this Worker can serve, and if not, why. Says nothing of tenants. */
-import { parseSettings } from "../env.ts";
-import { missingMigration } from "../journal/schema.ts";
+import type { Bindings } from "../env.ts";
+import type { Database } from "../journal/database.ts";
+import { missingEngineTable, missingMigration } from "../journal/schema.ts";
 import type { HttpContext } from "./context.ts";
 
-export const healthRoute = async (c: HttpContext): Promise<Response> => {
-  const faults: string[] = [];
-  try {
-    parseSettings(c.env);
-  } catch (error) {
-    faults.push(error instanceof Error ? error.message : String(error));
-  }
-  try {
-    const missing = await missingMigration(c.env.DB);
-    if (missing !== undefined) {
-      faults.push(
-        `The migration ${missing} has not been applied: run npm run deploy, or wrangler d1 migrations apply DB.`,
-      );
-    }
-  } catch {
-    faults.push("The database does not answer.");
-  }
-  return c.json(
-    { status: faults.length === 0 ? "ok" : "unavailable", faults },
-    faults.length === 0 ? 200 : 503,
-    { "Cache-Control": "no-store" },
-  );
+/** What the database lacks, as a sentence; undefined if it lacks nothing. Throws if it does not answer. */
+export type SchemaCheck = (db: Database) => Promise<string | undefined>;
+
+/** Of our own Worker: every file of `migrations/`. */
+export const ownSchema: SchemaCheck = async (db) => {
+  const missing = await missingMigration(db);
+  return missing === undefined
+    ? undefined
+    : `The migration ${missing} has not been applied: run npm run deploy, or wrangler d1 migrations apply DB.`;
 };
+
+/** Of a host's: the tables of the engine. Its own tables are its own. */
+export const hostSchema: SchemaCheck = async (db) => {
+  const missing = await missingEngineTable(db);
+  return missing === undefined
+    ? undefined
+    : `What Latchkey's ${missing} makes is missing from the database that is bound as DB: copy it to your migrations, and apply them.`;
+};
+
+/** @param settingsOf throws an Error that names every setting that is wrong */
+export const healthRoute =
+  (settingsOf: (env: Bindings) => unknown, schemaFault: SchemaCheck) =>
+  async (c: HttpContext): Promise<Response> => {
+    const faults: string[] = [];
+    try {
+      settingsOf(c.env);
+    } catch (error) {
+      faults.push(error instanceof Error ? error.message : String(error));
+    }
+    try {
+      const fault = await schemaFault(c.env.DB);
+      if (fault !== undefined) faults.push(fault);
+    } catch {
+      faults.push("The database does not answer.");
+    }
+    return c.json(
+      { status: faults.length === 0 ? "ok" : "unavailable", faults },
+      faults.length === 0 ? 200 : 503,
+      { "Cache-Control": "no-store" },
+    );
+  };

@@ -1,8 +1,9 @@
 /** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
 import { DurableObject } from "cloudflare:workers";
-import { type Bindings, parseSettings } from "../env.ts";
+import { type Bindings, parseEngineSettings } from "../env.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
+import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
@@ -21,7 +22,7 @@ export type KeyObjectMethods = {
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
 };
 
-type KeyObjectClass = new (
+export type KeyObjectClass = new (
   ctx: DurableObjectState,
   env: Bindings,
 ) => DurableObject<Bindings> & KeyObjectMethods;
@@ -30,13 +31,14 @@ type KeyObjectClass = new (
 export const keyObjectFor = (
   operations: readonly Operation[],
   { clock = systemClock }: { readonly clock?: Clock } = {},
-): KeyObjectClass =>
-  class KeyObject extends DurableObject<Bindings> {
+): KeyObjectClass => {
+  checkCatalogue({ operations, queries: [] });
+  return class KeyObject extends DurableObject<Bindings> {
     readonly #engine: KeyEngine;
 
     constructor(ctx: DurableObjectState, env: Bindings) {
       super(ctx, env);
-      const settings = parseSettings(env);
+      const settings = parseEngineSettings(env);
       this.#engine = new KeyEngine({
         db: env.DB,
         storage: ctx.storage,
@@ -76,3 +78,4 @@ export const keyObjectFor = (
       return this.#engine.sweep();
     }
   };
+};

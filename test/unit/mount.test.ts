@@ -23,8 +23,8 @@ const create = defineOperation({
 
 const refusing: HostAuthenticate<unknown> = () => ({ refused: "Nobody is known here." });
 
-const mounted = (at: string, authenticate = refusing) => {
-  const routes = createMount({ operations: [create], queries: [], host: { authenticate } });
+const mounted = (at: string, authenticate = refusing, operation = create) => {
+  const routes = createMount({ operations: [operation], queries: [], host: { authenticate } });
   const host = new Hono();
   host.get("/before", (c) => c.text("theirs"));
   host.route(at, routes);
@@ -132,6 +132,12 @@ describe("an authenticator of the host", () => {
     expect((await ask(() => ({ tenant: "a", scopes: ["things:write"] }))).code).toBe(
       "unsupported-media-type",
     );
+  });
+
+  it("27: grants no operators' scopes: they reach beyond a tenant", async () => {
+    const scopes = ["things:write", "ops:act", "ops:read"];
+    const host = mounted("/", () => ({ tenant: "a", scopes }), { ...create, scope: "ops:act" });
+    expect((await host.request("/things", { method: "POST" }, env)).status).toBe(403);
   });
 
   it("says in the refusal how to authenticate", async () => {

@@ -36,16 +36,18 @@ export type Host<Env> = {
 export type AppParts<Env = unknown> = Catalogue & { readonly host?: Host<Env> };
 
 /** The whole app: what it has no route for is not found. */
-export const createApp = (parts: Catalogue): Hono<HttpEnv> => {
-  const { routes, before } = createRoutes(parts);
-  routes.on("ALL", ["*"], ...before, (c) => problemResponse(c, "not-found"));
-  return routes;
-};
+export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
+  createRoutes(parts, "every request").notFound((c) => problemResponse(c, "not-found"));
 
 /** The routes alone, for `app.route("/api", …)`. Whatever they do not name falls through to the app around them. */
-export const createMount = <Env>(parts: AppParts<Env>): Hono<HttpEnv> => createRoutes(parts).routes;
+export const createMount = <Env>(parts: AppParts<Env>): Hono<HttpEnv> =>
+  createRoutes(parts, "each route");
 
-const createRoutes = <Env>({ operations, queries, host }: AppParts<Env>) => {
+/** @param before where middleware stands: a mount has no say in the other requests of its host */
+const createRoutes = <Env>(
+  { operations, queries, host }: AppParts<Env>,
+  before: "every request" | "each route",
+): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
   const routes = new Hono<HttpEnv>();
   const hasOwnTokens = host?.authenticate === undefined;
@@ -56,14 +58,16 @@ const createRoutes = <Env>({ operations, queries, host }: AppParts<Env>) => {
     c.set("authenticator", authenticator);
     await next();
   };
-  // Before each route, and not before every request: a mount has no say in the routes of its host.
-  const before = [identified, configured, crossOrigin];
+  const around: MiddlewareHandler<HttpEnv>[] = [];
+  const use = (middleware: MiddlewareHandler<HttpEnv>): void => {
+    if (before === "every request") routes.use(middleware);
+    else around.push(middleware);
+  };
   const methodsOf = new Map<string, { readonly pattern: string; readonly methods: Set<string> }>();
   const route = (
     method: string,
     path: string,
     handler: (c: HttpContext) => Response | Promise<Response>,
-    around: readonly MiddlewareHandler<HttpEnv>[] = before,
   ): void => {
     const pattern = path.replaceAll(/\{(\w+)\}/g, ":$1");
     const shape = pathShape(path);
@@ -73,9 +77,11 @@ const createRoutes = <Env>({ operations, queries, host }: AppParts<Env>) => {
     routes.on(method, [pattern], ...around, handler);
   };
 
-  const health = healthRoute(readSettings, host === undefined ? ownSchema : hostSchema);
+  use(identified);
   // It has to answer where nothing else does: with settings that are wrong.
-  route("GET", "/healthz", health, [identified]);
+  route("GET", "/healthz", healthRoute(readSettings, host === undefined ? ownSchema : hostSchema));
+  use(configured);
+  use(crossOrigin);
   for (const operation of operations)
     route(operation.method, operation.path, keyedOperation(operation));
   for (const query of queries) route(query.method, query.path, queryRoute(query));
@@ -91,7 +97,7 @@ const createRoutes = <Env>({ operations, queries, host }: AppParts<Env>) => {
     const allow = [...methods, ...(methods.has("GET") ? ["HEAD"] : [])].toSorted().join(", ");
     const refuse: MiddlewareHandler<HttpEnv> = (c) =>
       Promise.resolve(problemResponse(c, "method-not-allowed", { headers: { Allow: allow } }));
-    routes.on("ALL", [pattern], ...[...before, refuse].map(unlessServedBehind));
+    routes.on("ALL", [pattern], ...[...around, refuse].map(unlessServedBehind));
   }
   routes.onError((error, c) => {
     // The details stay in the log; the caller gets the id to ask for them.
@@ -106,7 +112,7 @@ const createRoutes = <Env>({ operations, queries, host }: AppParts<Env>) => {
     );
     return problemResponse(c, "internal-error");
   });
-  return { routes, before };
+  return routes;
 };
 
 const identified: MiddlewareHandler<HttpEnv> = async (c, next) => {

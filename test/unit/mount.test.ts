@@ -146,6 +146,19 @@ describe("an authenticator of the host", () => {
   });
 });
 
+it("the whole app takes further routes, behind the same middleware", async () => {
+  const app = createApp({ operations: [create], queries: [] });
+  app.get("/more", (c) => c.text("more"));
+  const bindings = {
+    ...env,
+    TOKEN_SECRET: "q7Zt0Vd2Hs8Lk4Xw9Nc1Jb6Fm3Rg5Py0",
+    REVOCATIONS: {},
+  };
+  const response = await app.request("/more", {}, bindings);
+  expect([response.status, await response.text()]).toEqual([200, "more"]);
+  expect(response.headers.get("X-Request-Id")).not.toBeNull();
+});
+
 it("an operation at a path of the service itself is refused at the start", () => {
   const path = "/v1/idempotency-keys/{id}/body";
   const erase = { ...create, method: "DELETE", path } as const;

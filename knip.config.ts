@@ -4,12 +4,15 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   // Named in redocly.yaml; read as text; bundled or started by their paths.
   entry: [
+    // Built by tsconfig.package.json; package.json names what comes out.
+    "src/index.ts",
+    "examples/booking/src/worker.ts",
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",
     "bench/worker.ts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test,web}/**/*.{ts,tsx}"],
+  project: ["{src,scripts,bench,test,web,examples}/**/*.{ts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

@@ -41,6 +41,7 @@ const layers: Readonly<Record<string, Layer>> = {
   // Bindings and vars: it names the objects' classes, and nothing of them exists when it runs.
   "env.ts": { imports: domain, types: ["objects"] },
   "app.ts": { imports: [...faces, "http", "mcp", "console"], hono: true },
+  "index.ts": { imports: [...faces, "http", "app.ts"], hono: true },
   "worker.ts": { imports: [...faces, "http", "mcp", "console", "app.ts"], workers: true },
 };
 
@@ -168,7 +169,7 @@ export default defineConfig({
   overrides: [
     ...Object.entries(layers).map(override),
     {
-      files: ["src/**"],
+      files: ["src/**", "examples/**"],
       rules: {
         // workers-types declares these as any; what they do differs from Node.
         "no-restricted-globals": ["error", "Buffer", "process", "global"],

@@ -20,6 +20,7 @@ export const quiet = {
 
 const entries = {
   wrangler: "node_modules/wrangler/bin/wrangler.js",
+  tsc: "node_modules/typescript/bin/tsc",
   redocly: "node_modules/@redocly/cli/bin/cli.js",
 } as const;
 

@@ -8,8 +8,11 @@ export type Bindings = {
   readonly KEY_OBJECT: DurableObjectNamespace;
   /** Keeps which database holds a tenant's rows. Without it there is one database, `DB`. */
   readonly TENANTS?: DurableObjectNamespace;
-  /** Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. */
-  readonly REVOCATIONS: DurableObjectNamespace;
+  /**
+   * Keeps the revoked tokens; one object, asked by every isolate at most every few seconds. Not needed where the
+   * host says who calls.
+   */
+  readonly REVOCATIONS?: DurableObjectNamespace;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
 };
@@ -89,7 +92,8 @@ export const databaseNamed = (env: Bindings, name: string): D1Database | undefin
   // The name says what it is bound to; the type cannot, for there may be any number of them.
   DATABASE_NAME.test(name) ? (Reflect.get(env, name) as D1Database | undefined) : undefined;
 
-const settingsSchema = z.object({
+/** What the engine and the HTTP face need, whoever says who calls. */
+const engineSettings = {
   KEY_OBJECTS: z.union([z.literal("per-key"), z.coerce.number().int().min(1).max(4096)]).default(1),
   IN_FLIGHT_STATUS: z.coerce
     .number()
@@ -99,35 +103,52 @@ const settingsSchema = z.object({
   // Of a tenant that has none yet; a tenant that has one keeps it.
   DEFAULT_DATABASE: z.string().regex(DATABASE_NAME, "is not DB, DB_1, DB_2 …").default("DB"),
   DATABASE_BYTES_MAX: z.coerce.number().int().min(1).default(DATABASE_BYTES_MAX_DEFAULT),
+  CORS_ORIGINS: origins.default([]),
+  FINGERPRINT_SECRET: secret,
+};
+
+const engineSettingsSchema = z.object(engineSettings);
+
+const settingsSchema = z.object({
+  ...engineSettings,
   TOKEN_ISSUER: z.string().min(1).max(ISSUER_LENGTH_MAX).default("latchkey"),
   TOKEN_SECRET: secret,
   // While rotating: tokens that the old secret signed are still accepted, none is made with it.
   TOKEN_SECRET_PREVIOUS: secret.optional(),
   ISSUERS: issuers.default([]),
-  CORS_ORIGINS: origins.default([]),
-  FINGERPRINT_SECRET: secret,
 });
 
+export type EngineSettings = z.output<typeof engineSettingsSchema>;
 export type Settings = z.output<typeof settingsSchema>;
 
-/** Throws an Error that names every setting that is wrong, and never its value. */
+/** Of a Worker that checks tokens. Throws an Error that names every setting that is wrong, and never its value. */
 export const parseSettings = (env: object): Settings => {
-  const parsed = settingsSchema.safeParse(env);
+  const settings = parse(settingsSchema, env);
+  const { ISSUERS, TOKEN_ISSUER } = settings;
+  if (ISSUERS.every(({ issuer }) => issuer !== TOKEN_ISSUER)) return settings;
+  throw new Error("Configuration: ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs.");
+};
+
+/** Of any Worker. Throws like `parseSettings`. */
+export const parseEngineSettings = (env: object): EngineSettings =>
+  parse(engineSettingsSchema, env);
+
+const parse = <Schema extends z.ZodType<EngineSettings>>(
+  schema: Schema,
+  env: object,
+): z.output<Schema> => {
+  const parsed = schema.safeParse(env);
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`);
     throw new Error(`Configuration: ${faults.join("; ")}.`);
   }
-  const fault = contradictionIn(parsed.data, env);
+  const fault = databaseFault(parsed.data, env);
   if (fault !== undefined) throw new Error(`Configuration: ${fault}.`);
   return parsed.data;
 };
 
-/** What each setting by itself does not show. */
-const contradictionIn = (settings: Settings, env: object): string | undefined => {
-  const { ISSUERS, TOKEN_ISSUER, DEFAULT_DATABASE } = settings;
-  if (ISSUERS.some(({ issuer }) => issuer === TOKEN_ISSUER)) {
-    return "ISSUERS names TOKEN_ISSUER, whose tokens TOKEN_SECRET signs";
-  }
+/** What the settings and the bindings say of databases, together. */
+const databaseFault = ({ DEFAULT_DATABASE }: EngineSettings, env: object): string | undefined => {
   const others = databaseNames(env).filter((name) => name !== "DB");
   if (DEFAULT_DATABASE !== "DB" && !others.includes(DEFAULT_DATABASE)) {
     return "DEFAULT_DATABASE names a database that is not bound";

@@ -5,6 +5,9 @@ declare global {
   namespace Cloudflare {
     /** `env` of cloudflare:workers, as the tests inside workerd see it. */
     interface Env extends Bindings {
+      /** Optional in `Bindings`, because a host may need none. */
+      readonly REVOCATIONS: DurableObjectNamespace;
+
       /** The vars of wrangler.toml, unparsed. */
       readonly KEY_OBJECTS: string;
       readonly IN_FLIGHT_STATUS: string;

@@ -10,7 +10,13 @@ export const SCOPES = [
   "ops:act",
 ] as const;
 
-export type Scope = (typeof SCOPES)[number];
+/** One of the list, or one that an operation of your own asks for: `seats:write`. */
+export type Scope = (typeof SCOPES)[number] | `${string}:${string}`;
 
+/** Operators' scopes are those of the list and no others: nobody makes up one more. */
 export const isScope = (text: string): text is Scope =>
-  (SCOPES as readonly string[]).includes(text);
+  (SCOPES as readonly string[]).includes(text) ||
+  (/^[a-z][a-z-]*:[a-z][a-z-]*$/.test(text) && !isOperators(text));
+
+/** It reaches beyond a tenant, so only our own issuer grants it. */
+export const isOperators = (text: string): boolean => text.startsWith("ops:");

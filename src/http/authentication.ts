@@ -4,7 +4,7 @@
  */
 import { createRemoteJWKSet, decodeJwt, errors, type JWTVerifyOptions, jwtVerify } from "jose";
 import { z } from "zod";
-import { isScope, type Scope } from "../contract/scopes.ts";
+import { isOperators, isScope, type Scope } from "../contract/scopes.ts";
 import { type Settings, tenantName } from "../env.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import {
@@ -18,9 +18,11 @@ import { fail, type Result, succeed } from "../kernel/result.ts";
 export type Caller = {
   readonly tenant: string;
   readonly scopes: ReadonlySet<Scope>;
-  /** What a revocation names. */
-  readonly token: { readonly issuer: string; readonly jti: string };
+  /** What a revocation names. None: a host that knows its callers by itself revokes by itself. */
+  readonly token?: Token;
 };
+
+export type Token = { readonly issuer: string; readonly jti: string };
 
 const claimsSchema = z.object({
   iss: z.string(),
@@ -79,7 +81,7 @@ export const authenticate = async (
 const scopesOf = ({ iss, scope }: Claims, settings: Settings): ReadonlySet<Scope> => {
   const isForeign = foreignIssuer(iss, settings) !== undefined;
   const granted = scope.split(" ").filter(isScope);
-  return new Set(granted.filter((one) => !(isForeign && one.startsWith("ops:"))));
+  return new Set(granted.filter((one) => !(isForeign && isOperators(one))));
 };
 
 /** Somebody else's issuer, by its name; undefined for our own, and for one that nobody knows. */

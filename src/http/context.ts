@@ -1,15 +1,21 @@
 /** What every handler finds in its context. */
 import type { Context } from "hono";
-import type { Bindings, Settings } from "../env.ts";
+import { basePath } from "hono/route";
+import type { Bindings, EngineSettings } from "../env.ts";
+import type { Result } from "../kernel/result.ts";
+import type { Caller } from "./authentication.ts";
 
 export type HttpEnv = {
   Bindings: Bindings;
-  Variables: { requestId: string; settings: Settings };
+  Variables: { requestId: string; settings: EngineSettings; authenticator: Authenticator };
 };
 
 export type HttpContext = Context<HttpEnv>;
 
-/** Where this Worker is reached, without a trailing slash. */
+/** Who calls, or the answer to send. Asked once for each request, before anything is looked up. */
+export type Authenticator = (c: HttpContext) => Promise<Result<Caller, Response>>;
+
+/** Where this app is reached: the host, and the path at which another app mounts it; without a trailing slash. */
 export const originOf = (c: HttpContext): string =>
   // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.
-  URL.parse(c.req.url)?.origin ?? "";
+  (URL.parse(c.req.url)?.origin ?? "") + basePath(c).replace(/\/$/, "");

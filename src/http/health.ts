@@ -1,32 +1,53 @@
 /** GET /healthz: whether this Worker can serve, and if not, why. Says nothing of tenants. */
-import { type Bindings, databaseNamed, databaseNames, parseSettings } from "../env.ts";
-import { missingMigration } from "../journal/schema.ts";
+import { type Bindings, databaseNamed, databaseNames } from "../env.ts";
+import type { Database } from "../journal/database.ts";
+import { missingEngineTable, missingMigration } from "../journal/schema.ts";
 import type { HttpContext } from "./context.ts";
 
-export const healthRoute = async (c: HttpContext): Promise<Response> => {
-  const faults: string[] = [];
-  try {
-    parseSettings(c.env);
-  } catch (error) {
-    faults.push(error instanceof Error ? error.message : String(error));
-  }
-  const found = await Promise.all(databaseNames(c.env).map((name) => databaseFault(c.env, name)));
-  faults.push(...found.filter((fault) => fault !== undefined));
-  return c.json(
-    { status: faults.length === 0 ? "ok" : "unavailable", faults },
-    faults.length === 0 ? 200 : 503,
-    { "Cache-Control": "no-store" },
-  );
+/**
+ * What the database that is bound by that name lacks, as a sentence; undefined if it lacks nothing. Throws if it does
+ * not answer.
+ */
+export type SchemaCheck = (db: Database, name: string) => Promise<string | undefined>;
+
+/** Of our own Worker: every file of `migrations/`. */
+export const ownSchema: SchemaCheck = async (db, name) => {
+  const missing = await missingMigration(db);
+  return missing === undefined
+    ? undefined
+    : `The migration ${missing} has not been applied to ${name}: run npm run deploy, or wrangler d1 migrations apply ${name}.`;
 };
 
-const databaseFault = async (env: Bindings, name: string): Promise<string | undefined> => {
-  const db = databaseNamed(env, name);
-  if (db === undefined) return undefined;
-  try {
-    const missing = await missingMigration(db);
-    if (missing === undefined) return undefined;
-    return `The migration ${missing} has not been applied to ${name}: run npm run deploy, or wrangler d1 migrations apply ${name}.`;
-  } catch {
-    return `The database ${name} does not answer.`;
-  }
+/** Of a host's: the tables of the engine. Its own tables are its own. */
+export const hostSchema: SchemaCheck = async (db, name) => {
+  const missing = await missingEngineTable(db);
+  return missing === undefined
+    ? undefined
+    : `What Latchkey's ${missing} makes is missing from the database that is bound as ${name}: copy it to your migrations, and apply them.`;
 };
+
+/** @param settingsOf throws an Error that names every setting that is wrong */
+export const healthRoute =
+  (settingsOf: (env: Bindings) => unknown, schemaFault: SchemaCheck) =>
+  async (c: HttpContext): Promise<Response> => {
+    const faults: string[] = [];
+    try {
+      settingsOf(c.env);
+    } catch (error) {
+      faults.push(error instanceof Error ? error.message : String(error));
+    }
+    const found = await Promise.all(
+      databaseNames(c.env).map(async (name) => {
+        const db = databaseNamed(c.env, name);
+        return db === undefined
+          ? undefined
+          : schemaFault(db, name).catch(() => `The database ${name} does not answer.`);
+      }),
+    );
+    faults.push(...found.filter((fault) => fault !== undefined));
+    return c.json(
+      { status: faults.length === 0 ? "ok" : "unavailable", faults },
+      faults.length === 0 ? 200 : 503,
+      { "Cache-Control": "no-store" },
+    );
+  };

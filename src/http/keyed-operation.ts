@@ -111,7 +111,7 @@ const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
     }),
   );
   const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
-  return problemResponse(c, code, { instance: keyPath(key) });
+  return problemResponse(c, code, { instance: keyPath(originOf(c), key) });
 };
 
 const parseBody = (bytes: Uint8Array): Result<Json, string> => {
@@ -122,10 +122,10 @@ const parseBody = (bytes: Uint8Array): Result<Json, string> => {
 const toResponse = (c: HttpContext, key: string, reply: KeyReply): Response => {
   if (reply.kind === "problem") {
     const { kind: _, code, ...details } = reply;
-    return problemResponse(c, code, { ...details, instance: keyPath(key) });
+    return problemResponse(c, code, { ...details, instance: keyPath(originOf(c), key) });
   }
   if (reply.kind === "accepted") {
-    const location = keyPath(key);
+    const location = keyPath(originOf(c), key);
     return c.json({ key, state: "in-flight", link: location }, 202, {
       Location: location,
       "Preference-Applied": "respond-async",

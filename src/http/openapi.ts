@@ -10,6 +10,7 @@ import {
   REQUEST_ID,
 } from "../contract/headers.ts";
 import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
+import type { Catalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { Query } from "../operations/define-query.ts";
 import { type HttpContext, originOf } from "./context.ts";
@@ -28,9 +29,9 @@ import {
 import { problemResponses, refs } from "./openapi-problems.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 
-export type Definitions = {
-  readonly operations: readonly Operation[];
-  readonly queries: readonly Query[];
+export type Definitions = Catalogue & {
+  /** How a host's callers authenticate; our own tokens unless said. */
+  readonly securityScheme?: Schema | undefined;
 };
 
 /** What any keyed request may get, whatever its operation. */
@@ -81,7 +82,7 @@ export const openApiRoute = (definitions: Definitions) => {
   };
 };
 
-export const openApiDocument = ({ operations, queries }: Definitions): Schema => {
+export const openApiDocument = ({ operations, queries, securityScheme }: Definitions): Schema => {
   const paths: Record<string, Record<string, Schema>> = {};
   const add = (path: string, method: string, entry: Schema): void => {
     paths[path] = { ...paths[path], [method.toLowerCase()]: entry };
@@ -92,7 +93,7 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
   add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
   add("/v1/idempotency-keys", "GET", keyListEntry());
   add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
-  add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+  if (securityScheme === undefined) add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
   add("/healthz", "GET", healthEntry());
   return {
     openapi: "3.1.0",
@@ -104,23 +105,17 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],
-    security: [{ bearer: [] }],
+    security: [{ credentials: [] }],
     tags: [
       ...new Set([...operations, ...queries].map(tagOf)),
       "idempotency-keys",
-      "ops",
+      ...(securityScheme === undefined ? ["ops"] : []),
       "service",
     ].map((name) => ({ name })),
     paths,
     components: {
       securitySchemes: {
-        bearer: {
-          type: "http",
-          scheme: "bearer",
-          bearerFormat: "JWT",
-          description:
-            "A JWT whose `tenant` (or `sub`) is the tenant and whose `scope` grants the operation.",
-        },
+        credentials: securityScheme ?? OWN_TOKENS,
       },
       parameters: {
         ...Object.fromEntries(
@@ -135,6 +130,14 @@ export const openApiDocument = ({ operations, queries }: Definitions): Schema =>
       schemas: { Problem: PROBLEM_SCHEMA, KeyState: KEY_STATE_SCHEMA },
     },
   };
+};
+
+const OWN_TOKENS: Schema = {
+  type: "http",
+  scheme: "bearer",
+  bearerFormat: "JWT",
+  description:
+    "A JWT whose `tenant` (or `sub`) is the tenant and whose `scope` grants the operation.",
 };
 
 const operationEntry = (operation: Operation): Schema => ({

@@ -10,7 +10,7 @@ import {
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { REVOCATIONS_NAME, type RevocationMethods } from "../objects/revocation-call.ts";
-import type { Caller } from "./authentication.ts";
+import type { Token } from "./authentication.ts";
 
 type Snapshot = { readonly tokens: ReadonlySet<string>; readonly takenAtMs: number };
 
@@ -21,40 +21,48 @@ const snapshots = new WeakMap<DurableObjectNamespace, Snapshot>();
 const refreshing = new WeakSet<DurableObjectNamespace>();
 
 export const revocations = (env: Bindings): RevocationMethods =>
-  env.REVOCATIONS.getByName(REVOCATIONS_NAME) as unknown as RevocationMethods;
+  namespaceIn(env).getByName(REVOCATIONS_NAME) as unknown as RevocationMethods;
+
+/** A Worker that checks tokens serves nothing without it, see settings.ts. */
+const namespaceIn = ({ REVOCATIONS }: Bindings): DurableObjectNamespace => {
+  if (REVOCATIONS === undefined) throw new Error("The binding REVOCATIONS is missing.");
+  return REVOCATIONS;
+};
 
 /** @param later keeps a refresh alive after the answer */
 export const isRevoked = async (
   env: Bindings,
-  { issuer, jti }: Caller["token"],
+  { issuer, jti }: Token,
   nowMs: number,
   later: (work: Promise<unknown>) => void,
 ): Promise<boolean | "unknown"> => {
-  let snapshot = snapshots.get(env.REVOCATIONS);
+  const namespace = namespaceIn(env);
+  let snapshot = snapshots.get(namespace);
   // A clock that was set back makes a list from the future: as little worth as one that is too old.
   const ageMs =
     snapshot === undefined ? Number.POSITIVE_INFINITY : Math.abs(nowMs - snapshot.takenAtMs);
   if (ageMs >= REVOCATIONS_REFRESH_MS) {
     // Still young enough to judge by: refreshed in the background, once.
     if (ageMs >= REVOCATIONS_AGE_MS_MAX) snapshot = await refresh(env, nowMs);
-    else if (!refreshing.has(env.REVOCATIONS)) later(refresh(env, nowMs));
+    else if (!refreshing.has(namespace)) later(refresh(env, nowMs));
   }
   return snapshot === undefined ? "unknown" : snapshot.tokens.has(nameOf(issuer, jti));
 };
 
 /** Undefined if the list could not be had. Its age counts from before it was asked for. */
 const refresh = async (env: Bindings, nowMs: number): Promise<Snapshot | undefined> => {
-  refreshing.add(env.REVOCATIONS);
+  const namespace = namespaceIn(env);
+  refreshing.add(namespace);
   try {
     const revoked = await withTimeout(revocations(env).list(), SEND_TIMEOUT_MS);
     const tokens = new Set(revoked.map(({ issuer, jti }) => nameOf(issuer, jti)));
     const snapshot = { tokens, takenAtMs: nowMs };
-    snapshots.set(env.REVOCATIONS, snapshot);
+    snapshots.set(namespace, snapshot);
     return snapshot;
   } catch {
     return undefined;
   } finally {
-    refreshing.delete(env.REVOCATIONS);
+    refreshing.delete(namespace);
   }
 };
 

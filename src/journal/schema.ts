@@ -1,7 +1,12 @@
-/** Which schema this build needs, and whether a database has it. */
+/**
+ * Which schema this build needs, and whether a database has it. Of our own Worker's database that is said by the newest
+ * migration. A host numbers migrations as it likes, so there the tables themselves are asked.
+ */
 import { withTimeout } from "../kernel/timeout.ts";
-import type { Database } from "./database.ts";
+import { classifyFailure, type Database, statement } from "./database.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
+import { type Sql, sql } from "../kernel/sql.ts";
+import { RECORD_COLUMNS } from "./statements.ts";
 
 /** The newest file of `migrations/`; a test compares. */
 export const NEWEST_MIGRATION = "0005_housekeeping.sql";
@@ -19,4 +24,29 @@ export const missingMigration = async (db: Database): Promise<string | undefined
     if (String(error).includes("no such table")) return "0001_journal.sql";
     throw error;
   }
+};
+
+/** What the engine reads and writes, whatever the operations are, and the file of `migrations/` that makes it. */
+export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sql }[] = [
+  {
+    file: "0001_journal.sql",
+    probe: sql`SELECT tenant, deliveries, ${RECORD_COLUMNS} FROM journal LIMIT 0`,
+  },
+  {
+    file: "0005_housekeeping.sql",
+    probe: sql`SELECT pass, tenant, key FROM housekeeping LIMIT 0`,
+  },
+];
+
+/** The file that makes the first table that is missing or lacks a column. Throws if the database does not answer. */
+export const missingEngineTable = async (db: Database): Promise<string | undefined> => {
+  for (const { file, probe } of ENGINE_TABLES) {
+    try {
+      await withTimeout(statement(db, probe).all(), SEND_TIMEOUT_MS);
+    } catch (error) {
+      if (classifyFailure(error).kind === "not-migrated") return file;
+      throw error;
+    }
+  }
+  return undefined;
 };

@@ -104,7 +104,10 @@ export const valueOf = (table: string, column: string, where: Sql): Computed => 
 export type Answer = {
   readonly status: 200 | 201;
   readonly body: JsonObject;
-  /** Path of what was made or changed: the `Location` of a 201, and what an expired key still links to. */
+  /**
+   * Path of what was made or changed: the `Location` of a 201, and what an expired key still links to. Written like the
+   * operation's own path, without what the app is mounted at.
+   */
   readonly link: string;
   /** Top-level members of the body that SQL fills in after the effects. */
   readonly computed?: { readonly [member: string]: Computed };

@@ -18,7 +18,10 @@ export type KeyCall = {
   readonly fingerprintVersion: number;
   /** Of the HTTP request, for the log; never stored. */
   readonly requestId: string;
-  /** Where this Worker is reached, for the links in stored problems; without a trailing slash. */
+  /**
+   * Where this app is reached, for the links in what is stored: the host and, if it is mounted in another app, the
+   * path that it is mounted at; without a trailing slash.
+   */
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
   readonly waitMs: number;
@@ -91,5 +94,11 @@ export type Erasure =
   | { readonly kind: "unknown-yet"; readonly afterMs: number }
   | { readonly kind: "unknown-key" | "in-flight" | "unavailable" };
 
+/** The path that an app is mounted at: what every path that it tells begins with. Empty at the root. */
+export const mountPath = (origin: string): string =>
+  // Of a host that cannot be told only the path is known.
+  (URL.parse(origin)?.pathname ?? origin).replace(/\/$/, "");
+
 /** Where a key's state can be looked up. */
-export const keyPath = (key: string): string => `/v1/idempotency-keys/${encodeURIComponent(key)}`;
+export const keyPath = (origin: string, key: string): string =>
+  `${mountPath(origin)}/v1/idempotency-keys/${encodeURIComponent(key)}`;

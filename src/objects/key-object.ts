@@ -1,8 +1,9 @@
 /** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
 import { DurableObject } from "cloudflare:workers";
-import { type Bindings, parseSettings } from "../env.ts";
+import { type Bindings, parseEngineSettings } from "../env.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
+import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
@@ -22,7 +23,7 @@ export type KeyObjectMethods = {
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
 };
 
-type KeyObjectClass = new (
+export type KeyObjectClass = new (
   ctx: DurableObjectState,
   env: Bindings,
 ) => DurableObject<Bindings> & KeyObjectMethods;
@@ -38,13 +39,14 @@ export type KeyObjectParts = {
 export const keyObjectFor = (
   operations: readonly Operation[],
   { clock = systemClock, storage = (real) => real }: KeyObjectParts = {},
-): KeyObjectClass =>
-  class KeyObject extends DurableObject<Bindings> {
+): KeyObjectClass => {
+  checkCatalogue({ operations, queries: [] });
+  return class KeyObject extends DurableObject<Bindings> {
     readonly #engine: KeyEngine;
 
     constructor(ctx: DurableObjectState, env: Bindings) {
       super(ctx, env);
-      const settings = parseSettings(env);
+      const settings = parseEngineSettings(env);
       this.#engine = new KeyEngine({
         databaseFor: (tenant) => databaseFor(env, settings, tenant),
         databaseBytesMax: settings.DATABASE_BYTES_MAX,
@@ -85,3 +87,4 @@ export const keyObjectFor = (
       return this.#engine.sweep();
     }
   };
+};

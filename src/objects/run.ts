@@ -6,7 +6,7 @@ import { wholeSeconds } from "../kernel/clock.ts";
 import { COMMIT_BUDGET_MS, STORED_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
 import { type Plan, refusedPlan } from "../kernel/plan.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
-import { type KeyCall, keyPath } from "./key-call.ts";
+import { type KeyCall, keyPath, mountPath } from "./key-call.ts";
 
 export type Run = {
   readonly call: KeyCall;
@@ -23,9 +23,10 @@ const STATEMENT_BYTES = 1_500;
 /** What a run hands to the group commit, once it is planned. */
 export const submissionOf = (
   { call, operation, members, startedAtMs }: Run,
-  plan: Plan,
+  planned: Plan,
 ): Submission => {
-  const instance = keyPath(call.key);
+  const plan = linkedFrom(mountPath(call.origin), planned);
+  const instance = keyPath(call.origin, call.key);
   const refusalDocument = (code: string, detail?: string) => {
     const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
     return problemDocument(code, call.origin, {
@@ -67,6 +68,10 @@ export const submissionOf = (
     refusalOf: operation.refusalOf,
   };
 };
+
+/** An operation writes its link as it writes its path: from where the app is mounted. Stored, it is the whole path. */
+const linkedFrom = (mount: string, plan: Plan): Plan =>
+  mount === "" ? plan : { ...plan, answer: { ...plan.answer, link: mount + plan.answer.link } };
 
 /** RFC 9110 section 5.5, without spaces: what `Location` may hold. */
 const HEADER_VALUE = /^[\x21-\x7e]+$/;

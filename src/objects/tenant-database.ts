@@ -1,5 +1,5 @@
 /** Which database holds a tenant's rows: asked of the tenant's object once, and then remembered, for it never changes. */
-import { type Bindings, databaseNamed, type Settings } from "../env.ts";
+import { type Bindings, databaseNamed, type EngineSettings } from "../env.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import { ASSIGNED_TENANTS_MAX, SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
@@ -16,7 +16,7 @@ export class DatabaseUnknown extends Error {
 /** Throws `DatabaseUnknown`. */
 export const databaseFor = async (
   env: Bindings,
-  { DEFAULT_DATABASE }: Settings,
+  { DEFAULT_DATABASE }: EngineSettings,
   tenant: string,
 ): Promise<D1Database> => {
   const { TENANTS } = env;

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { isProblemCode, type KeyUse, type Problem, PROBLEMS } from "../contract/problems.ts";
-import type { Scope } from "../contract/scopes.ts";
+import { isScope, type Scope } from "../contract/scopes.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import type { Json } from "../kernel/json.ts";
 import {
@@ -166,6 +166,7 @@ const checkDefinition = (d: {
   readonly name: string;
   readonly method: string;
   readonly path: string;
+  readonly scope: string;
   readonly idempotencyKey?: "required" | "optional";
   readonly keyLifetimeSeconds?: number;
   readonly refusals: Readonly<Record<string, number | OwnRefusal>>;
@@ -178,6 +179,10 @@ const checkDefinition = (d: {
   rule(
     /^(\/([a-z0-9-]+|\{[a-zA-Z]+\}))+$/.test(d.path),
     'the path must look like "/v1/things/{id}".',
+  );
+  rule(
+    isScope(d.scope),
+    `no token can grant the scope "${d.scope}": it must look like "seats:write".`,
   );
   rule(
     isKeyRequired(d) || (d.method !== "POST" && d.method !== "PATCH"),

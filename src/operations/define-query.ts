@@ -1,13 +1,13 @@
 /** One definition is one GET endpoint: its route, validation and OpenAPI entry follow from it. */
 import { z } from "zod";
-import type { Scope } from "../contract/scopes.ts";
+import { isScope, type Scope } from "../contract/scopes.ts";
 import type { Reader } from "../journal/reader.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX } from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import type { InputIssue } from "./define-operation.ts";
 
-type QueryDefinition<
+export type QueryDefinition<
   Params extends z.ZodType<Record<string, string>>,
   Search extends z.ZodType,
   Output extends z.ZodType,
@@ -43,37 +43,44 @@ export type Query = {
   ) => Promise<Result<JsonObject | undefined, readonly InputIssue[]>>;
 };
 
+/** Throws an Error that names the query if no token can grant its scope. */
 export const defineQuery = <
   Params extends z.ZodType<Record<string, string>>,
   Search extends z.ZodType,
   Output extends z.ZodType,
 >(
   definition: QueryDefinition<Params, Search, Output>,
-): Query => ({
-  name: definition.name,
-  method: "GET",
-  path: definition.path,
-  summary: definition.summary,
-  scope: definition.scope,
-  params: definition.params,
-  search: definition.search,
-  output: definition.output,
-  run: async (reader, rawParams, rawSearch) => {
-    const params = definition.params.safeParse(rawParams);
-    // An id that no such thing can have: not found, like any other that does not exist.
-    if (!params.success) return succeed(undefined);
-    const search = definition.search.safeParse(rawSearch);
-    if (!search.success) {
-      return fail(
-        search.error.issues.map((issue) => ({
-          pointer: `?${issue.path.join(".")}`,
-          detail: issue.message,
-        })),
-      );
-    }
-    return succeed(await definition.run(reader, params.data, search.data));
-  },
-});
+): Query => {
+  const scope: string = definition.scope;
+  if (!isScope(scope)) {
+    throw new Error(`Query ${definition.name}: no token can grant the scope "${scope}".`);
+  }
+  return {
+    name: definition.name,
+    method: "GET",
+    path: definition.path,
+    summary: definition.summary,
+    scope: definition.scope,
+    params: definition.params,
+    search: definition.search,
+    output: definition.output,
+    run: async (reader, rawParams, rawSearch) => {
+      const params = definition.params.safeParse(rawParams);
+      // An id that no such thing can have: not found, like any other that does not exist.
+      if (!params.success) return succeed(undefined);
+      const search = definition.search.safeParse(rawSearch);
+      if (!search.success) {
+        return fail(
+          search.error.issues.map((issue) => ({
+            pointer: `?${issue.path.join(".")}`,
+            detail: issue.message,
+          })),
+        );
+      }
+      return succeed(await definition.run(reader, params.data, search.data));
+    },
+  };
+};
 
 export const noSearch = z.strictObject({});
 

@@ -26,7 +26,11 @@ export type BuildOptions = {
   readonly entry?: string;
   /** Replaces names in the source, as `[define]` of wrangler.toml does: `{ CRASH_POINTS: "true" }`. */
   readonly define?: Readonly<Record<string, string>>;
+  /** Another Worker's configuration, which imports this package by its name; its migrations stand beside it. */
+  readonly config?: string;
 };
+
+const OWN_CONFIG = "wrangler.toml";
 
 export type Migration = { readonly name: string; readonly statements: readonly string[] };
 
@@ -67,13 +71,19 @@ export const build = async (options: BuildOptions = {}): Promise<Build> => {
   return JSON.parse(readFileSync(join(folder, "build.json"), "utf8")) as Build;
 };
 
-const make = async (folder: string, { entry, define = {} }: BuildOptions): Promise<void> => {
+const make = async (
+  folder: string,
+  { entry, define = {}, config = OWN_CONFIG }: BuildOptions,
+): Promise<void> => {
   Object.assign(process.env, quiet, { WRANGLER_LOG: "error" });
   forgetOldBuilds();
   const making = `${folder}.making`;
   rmSync(making, { recursive: true, force: true });
+  if (config !== OWN_CONFIG) await makePackage();
   const { code, output } = await runQuietly("wrangler", [
     "deploy",
+    "--config",
+    config,
     ...(entry === undefined ? [] : [entry]),
     "--dry-run",
     "--outdir",
@@ -86,17 +96,18 @@ const make = async (folder: string, { entry, define = {} }: BuildOptions): Promi
 
   // Here and not above: wrangler takes a second to load, and a bundle that is kept does not need it.
   const wrangler = await import("wrangler");
-  const config = join(root, "wrangler.toml");
+  const path = join(root, config);
   const { modulesRules: _, ...worker } =
-    wrangler.unstable_getMiniflareWorkerOptions(config).workerOptions;
-  const { vars } = configSchema.parse(wrangler.unstable_readConfig({ config }));
-  const migrations = readdirSync(join(root, "migrations"))
+    wrangler.unstable_getMiniflareWorkerOptions(path).workerOptions;
+  const { vars } = configSchema.parse(wrangler.unstable_readConfig({ config: path }));
+  const migrationsFolder = join(dirname(path), "migrations");
+  const migrations = readdirSync(migrationsFolder)
     .filter((name) => name.endsWith(".sql"))
     .toSorted()
     .map((name) => ({
       name,
       statements: wrangler.unstable_splitSqlQuery(
-        readFileSync(join(root, "migrations", name), "utf8"),
+        readFileSync(join(migrationsFolder, name), "utf8"),
       ),
     }));
   const built: Build = {
@@ -109,18 +120,27 @@ const make = async (folder: string, { entry, define = {} }: BuildOptions): Promi
   renameSync(making, folder);
 };
 
+/** What other Workers import. */
+const makePackage = async (): Promise<void> => {
+  const { code, output } = await runQuietly("tsc", ["-p", "tsconfig.package.json"]);
+  if (code !== 0) throw new Error(`The package could not be built:\n${output}`);
+};
+
 const configSchema = z.object({ vars: z.record(z.string(), z.json()) });
 
 /** Everything that decides what comes out. */
 const inputsHash = (options: BuildOptions): string => {
   const hash = createHash("sha256").update(JSON.stringify(options));
   const files = [
-    "wrangler.toml",
+    OWN_CONFIG,
+    "package.json",
     "package-lock.json",
+    "tsconfig.package.json",
     "test/support/build.ts",
     ...filesIn("src"),
     ...filesIn("migrations"),
     ...(options.entry === undefined ? [] : filesIn(dirname(options.entry))),
+    ...(options.config === undefined ? [] : filesIn(dirname(options.config))),
   ];
   for (const file of files) hash.update(`\n${file}\n`).update(readFileSync(join(root, file)));
   return hash.digest("hex").slice(0, 32);

@@ -18,8 +18,9 @@ export type Row = Readonly<Record<string, unknown>>;
 export class Sqlite {
   readonly #db = new DatabaseSync(":memory:");
 
-  constructor() {
-    for (const name of migrations) this.#db.exec(readFileSync(join(folder, name), "utf8"));
+  /** @param files of migrations/; all of them unless said */
+  constructor(files: readonly string[] = migrations) {
+    for (const name of files) this.#db.exec(readFileSync(join(folder, name), "utf8"));
   }
 
   /** One transaction, like D1's `batch`: all statements or none. Each one's rows. */

@@ -14,7 +14,6 @@ type Route = readonly [path: string, handler: (c: HttpContext) => Response | Pro
 export const documentationRoutes = (definitions: Definitions): readonly Route[] => {
   const problems = allProblems(definitions);
   return [
-    ["/", (c) => c.redirect("docs", 302)],
     ["/docs", pageRoute(() => referencePage(openApiDocument(definitions)))],
     ...Object.entries(GUIDES).map(([name, guide]): Route => [
       `/docs/${name}`,

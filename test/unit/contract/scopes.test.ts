@@ -15,6 +15,17 @@ it("27: the scopes are those of the contract", () => {
   for (const scope of SCOPES) expect(isScope(scope)).toBe(true);
 });
 
+it("a scope of an operation of one's own can be granted", () => {
+  for (const text of ["seats:write", "loyalty-points:read"]) expect(isScope(text)).toBe(true);
+});
+
+it.each(["ops:", "ops:root", "ops:write", "ops:act "])(
+  "27: %j is no operators' scope, and nobody's own",
+  (text) => {
+    expect(isScope(text)).toBe(false);
+  },
+);
+
 it.each(["", "READ", "read ", "payments:*", "payments", "constructor", "ops"])(
   "27: %j grants nothing",
   (text) => {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { NEWEST_MIGRATION } from "../../../src/journal/schema.ts";
+import { ENGINE_TABLES, NEWEST_MIGRATION } from "../../../src/journal/schema.ts";
 import { RECORD_COLUMNS } from "../../../src/journal/statements.ts";
 import { sql, trusted } from "../../../src/kernel/sql.ts";
 import { migrations, Sqlite } from "../sqlite.ts";
@@ -16,6 +16,19 @@ it("migrations are numbered without a gap, so that they are applied in one order
 
 it("the columns that a claim gives back are columns of the journal", () => {
   expect(() => new Sqlite().rows(sql`SELECT ${RECORD_COLUMNS} FROM journal`)).not.toThrow();
+});
+
+it("a host that applies only what the engine names has what the engine asks for", () => {
+  const db = new Sqlite(ENGINE_TABLES.map(({ file }) => file));
+  for (const { probe } of ENGINE_TABLES) expect(db.rows(probe)).toEqual([]);
+});
+
+it("each of them is asked for: without it a host is told which", () => {
+  for (const { file, probe } of ENGINE_TABLES) {
+    const others = ENGINE_TABLES.filter((table) => table.file !== file);
+    const db = new Sqlite(others.map((table) => table.file));
+    expect(() => db.rows(probe)).toThrow("no such table");
+  }
 });
 
 /** Of the service itself: one row for each kind of pass. */

@@ -1,0 +1,30 @@
+/** The settings of a request's bindings. Parsed once for each set of bindings: in production, once for each isolate. */
+import {
+  type Bindings,
+  type EngineSettings,
+  parseEngineSettings,
+  parseSettings,
+  type Settings,
+} from "../env.ts";
+
+/** Throws what `parse` throws, every time: a setting that is wrong does not get better by itself. */
+const once = <Parsed>(parse: (env: Bindings) => Parsed): ((env: Bindings) => Parsed) => {
+  const known = new WeakMap<Bindings, { readonly parsed: Parsed }>();
+  return (env) => {
+    const found = known.get(env) ?? { parsed: parse(env) };
+    known.set(env, found);
+    return found.parsed;
+  };
+};
+
+/** Of a Worker that checks tokens. */
+export const settingsOf: (env: Bindings) => Settings = once((env) => {
+  // A token that could not be revoked is not to be trusted.
+  if (env.REVOCATIONS === undefined) {
+    throw new Error("Configuration: the binding REVOCATIONS is missing.");
+  }
+  return parseSettings(env);
+});
+
+/** Of a Worker whose host says who calls. */
+export const engineSettingsOf: (env: Bindings) => EngineSettings = once(parseEngineSettings);

@@ -22,7 +22,6 @@ import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
-  ABSENCE_UNKNOWN_MS,
   BATCH_LIFE_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
@@ -31,7 +30,6 @@ import {
   KEY_LIFETIME_SECONDS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
-  REPLANS_MAX,
   SWEEP_INTERVAL_MS,
   SWEEP_PAGE_KEYS,
   SWEEP_RETRY_MS,
@@ -54,6 +52,14 @@ import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
 import { type Run, submissionOf } from "./run.ts";
+import {
+  type AfterFate,
+  afterFate,
+  decideOnRow,
+  freeFromMs,
+  type RunEnd,
+  withoutOutcome,
+} from "./run-decision.ts";
 
 /** The part of an object's storage that the engine needs. */
 export type EngineStorage = CopyStorage &
@@ -149,9 +155,18 @@ export class KeyEngine {
     };
   }
 
-  /** The one place that turns a decision into a reply. */
   async #act(call: KeyCall, known: KeyKnowledge): Promise<KeyReply> {
-    const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
+    const decision = decide(known, askingOf(call), this.#setup.clock());
+    return this.#carryOut(call, known, decision, true);
+  }
+
+  /** The one place that turns a decision into a reply. */
+  async #carryOut(
+    call: KeyCall,
+    known: KeyKnowledge,
+    decision: Decision,
+    replayed: boolean,
+  ): Promise<KeyReply> {
     switch (decision.do) {
       case "start":
         return this.#start(call);
@@ -160,7 +175,7 @@ export class KeyEngine {
           kind: "outcome",
           response: decision.response,
           expiresAtS: decision.expiresAtS,
-          replayed: true,
+          replayed,
         };
       case "wait":
       case "in-flight":
@@ -374,15 +389,16 @@ export class KeyEngine {
     const reader = tenantReader(db, call.tenant);
     const ids = new IdSource(() => timeOrderedId(startedAtMs, randomness));
     let mayYetCommit = false;
-    const giveUp = (reason: string): KeyReply =>
-      mayYetCommit ? this.#unknown(call.key) : unavailable(reason);
-    for (let round = 0; round <= REPLANS_MAX; round++) {
+    for (let round = 0; ; round++) {
       ids.rewind();
       let plan: Plan;
       try {
         plan = await ready.plan(reader, { ids, nowMs: startedAtMs, key: call.key });
       } catch (error) {
-        if (error instanceof ReadFailed) return giveUp("The database did not answer.");
+        if (error instanceof ReadFailed) {
+          const ended = withoutOutcome(mayYetCommit, "The database did not answer.");
+          return this.#endRun(call, ended);
+        }
         const reply = this.#defect(call, error);
         // The key may have had its answer before the operation broke: a retry gets that, not the defect.
         const entry = await this.#findInJournal(call.tenant, call.key);
@@ -391,21 +407,22 @@ export class KeyEngine {
         return mayYetCommit ? this.#unknown(call.key) : reply;
       }
       const fate = await this.#groupCommit.commit(submissionOf(run, plan));
-      switch (fate.kind) {
-        case "recorded":
-          this.#unansweredUntilMs.delete(call.key);
-          return this.#recall(call, fate.entry, fate.own);
-        case "stale":
-          mayYetCommit ||= fate.mayYetCommit;
-          break;
-        case "unavailable":
-          return giveUp(fate.reason);
-        case "unknown":
-          mayYetCommit = true;
-          return giveUp(fate.reason);
-      }
+      const next: AfterFate<JournalEntry> = afterFate(fate, mayYetCommit, round);
+      if (next.do !== "plan-again") return this.#endRun(call, next);
+      mayYetCommit = next.mayYetCommit;
     }
-    return giveUp("What the request depends on kept changing.");
+  }
+
+  async #endRun(call: KeyCall, end: RunEnd<JournalEntry>): Promise<KeyReply> {
+    switch (end.do) {
+      case "recall":
+        this.#unansweredUntilMs.delete(call.key);
+        return this.#recall(call, end.entry, end.own);
+      case "unavailable":
+        return unavailable(end.reason);
+      case "unknown":
+        return this.#unknown(call.key);
+    }
   }
 
   /**
@@ -422,11 +439,8 @@ export class KeyEngine {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
-    if (own && record.state === "final") {
-      const { response, expiresAtS } = record;
-      return Promise.resolve({ kind: "outcome", response, expiresAtS, replayed: false });
-    }
-    return this.#act(call, { kind: "record", record });
+    const decision = decideOnRow(record, own, askingOf(call), this.#setup.clock());
+    return this.#carryOut(call, { kind: "record", record }, decision, !own);
   }
 
   #isTombstone(key: string): boolean {
@@ -522,10 +536,7 @@ export class KeyEngine {
    * still commit. Until that time has passed the object stays, to be able to say that it has.
    */
   #absent(key: string): KeyStatus {
-    const untilMs = Math.max(
-      this.#startedAtMs + ABSENCE_UNKNOWN_MS,
-      this.#unansweredUntilMs.get(key) ?? 0,
-    );
+    const untilMs = freeFromMs(this.#startedAtMs, this.#unansweredUntilMs.get(key));
     const afterMs = untilMs - this.#setup.clock();
     if (afterMs <= 0) return { state: "free" };
     this.#vigil ??= this.#setup.pause(afterMs + VIGIL_GRACE_MS).finally(() => {

@@ -23,6 +23,7 @@ import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   BATCH_LIFE_MS,
+  COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
   FLIGHTS_PER_OBJECT_MAX,
@@ -55,6 +56,7 @@ import { type Run, submissionOf } from "./run.ts";
 import {
   type AfterFate,
   afterFate,
+  decideAgainstRun,
   decideOnRow,
   freeFromMs,
   type RunEnd,
@@ -183,12 +185,12 @@ export class KeyEngine {
         return decision.do === "wait" ? this.#wait(call) : this.#inFlight(call.key);
       case "mismatch": {
         if (known.kind === "running") {
-          // A run that has claimed nothing does not own the key: this request may be the one that does.
           const entry = await this.#findInJournal(call.tenant, call.key);
-          if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
-          // What was accepted owns it by our word.
           const isPromised = this.#intents.find(call.key) !== undefined;
-          if (entry === "unavailable" && !isPromised) return this.#inFlight(call.key);
+          const next = decideAgainstRun(entry, isPromised);
+          if (next.do === "recall") return this.#recall(call, next.entry);
+          if (next.do === "in-flight") return this.#inFlight(call.key);
+          if (next.do === "after-run") return this.#actAfterRun(call);
         }
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
@@ -340,21 +342,36 @@ export class KeyEngine {
   }
 
   async #wait(call: KeyCall): Promise<KeyReply> {
-    const flight = this.#flights.get(call.key);
+    const reply = await this.#replyOfRun(call.key, call.waitMs);
+    if (reply === undefined) return this.#inFlight(call.key);
+    return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
+  }
+
+  /** For another request under the key of a run: by the end of that, the key is somebody's, or free. */
+  async #actAfterRun(call: KeyCall): Promise<KeyReply> {
+    if (this.#flights.has(call.key)) {
+      const reply = await this.#replyOfRun(call.key, RUN_MS_MAX);
+      if (reply === undefined) return this.#inFlight(call.key);
+    }
+    return this.#act(call, this.#known(call.key));
+  }
+
+  /** What the run in flight is answered; undefined if that takes longer, or too many wait already. */
+  async #replyOfRun(key: string, waitMs: number): Promise<KeyReply | undefined> {
+    const flight = this.#flights.get(key);
     if (
       flight === undefined ||
       flight.waiters >= WAITERS_PER_KEY_MAX ||
       this.#waiters >= WAITERS_PER_OBJECT_MAX
     ) {
-      return this.#inFlight(call.key);
+      return undefined;
     }
     flight.waiters += 1;
     this.#waiters += 1;
     try {
-      const reply = await withTimeout(flight.reply, call.waitMs);
-      return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
+      return await withTimeout(flight.reply, waitMs);
     } catch {
-      return this.#inFlight(call.key);
+      return undefined;
     } finally {
       flight.waiters -= 1;
       this.#waiters -= 1;
@@ -488,9 +505,12 @@ export class KeyEngine {
       const { operation } = intent.call.request;
       return { state: "in-flight", operation, createdAtMs: intent.acceptedAtMs };
     }
+    const askedAtMs = this.#setup.clock();
     const entry = await this.#findInJournal(tenant, key);
     if (entry === "unavailable") return "unavailable";
-    return entry === undefined ? this.#absent(key) : statusOf(entry, this.#setup.clock());
+    return entry === undefined
+      ? this.#absent(key, askedAtMs)
+      : statusOf(entry, this.#setup.clock());
   }
 
   /**
@@ -500,10 +520,11 @@ export class KeyEngine {
   async erase(tenant: string, key: string): Promise<Erasure> {
     const { kind } = this.#known(key);
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
+    const askedAtMs = this.#setup.clock();
     try {
       const entry = await withTimeout(eraseRecord(this.#setup.db, tenant, key), SEND_TIMEOUT_MS);
       if (entry === undefined) {
-        const { afterMs } = this.#absent(key);
+        const { afterMs } = this.#absent(key, askedAtMs);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
       }
       if (!isSettled(entry.record)) return { kind: "in-flight" };
@@ -534,10 +555,11 @@ export class KeyEngine {
   /**
    * Absence is not evidence: a batch that an earlier life of this object sent, or one that got no answer, may
    * still commit. Until that time has passed the object stays, to be able to say that it has.
+   * @param askedAtMs before the journal was read: what committed between the read and now was not seen
    */
-  #absent(key: string): KeyStatus {
+  #absent(key: string, askedAtMs: number): KeyStatus {
     const untilMs = freeFromMs(this.#startedAtMs, this.#unansweredUntilMs.get(key));
-    const afterMs = untilMs - this.#setup.clock();
+    const afterMs = untilMs - askedAtMs;
     if (afterMs <= 0) return { state: "free" };
     this.#vigil ??= this.#setup.pause(afterMs + VIGIL_GRACE_MS).finally(() => {
       this.#vigil = undefined;
@@ -635,6 +657,8 @@ export class KeyEngine {
   }
 }
 
+/** A run is over by then: its budget, and the last send or read that began within it. */
+const RUN_MS_MAX = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS;
 /** How long before a request that met an absent database is worth repeating. */
 const RETRY_UNAVAILABLE_MS = 1_000;
 /** So that a client that comes back exactly when told still finds the same object. */

@@ -62,6 +62,23 @@ export const decideOnRow = (
     : decide({ kind: "record", record }, asking, nowMs);
 
 /**
+ * What another request hears while a run leads its key. A run that has claimed nothing does not own the key: the
+ * request that asks may be the one that does, by a batch that is late. So it is judged by the row, or once the run is
+ * over; but what was accepted owns the key by our word.
+ * @param entry the row of the key, if the journal has one
+ */
+export const decideAgainstRun = <Entry>(
+  entry: Entry | undefined | "unavailable",
+  isPromised: boolean,
+):
+  | { readonly do: "recall"; readonly entry: Entry }
+  | { readonly do: "mismatch" | "after-run" | "in-flight" } => {
+  if (entry === "unavailable") return { do: isPromised ? "mismatch" : "in-flight" };
+  if (entry !== undefined) return { do: "recall", entry };
+  return { do: isPromised ? "mismatch" : "after-run" };
+};
+
+/**
  * From when on a key that is not in the journal is free, milliseconds since the epoch. A batch that an earlier life of
  * this object sent, or one that got no answer, may still commit until then.
  */

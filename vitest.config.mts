@@ -10,8 +10,9 @@ process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false";
 const define = { CRASH_POINTS: "false" };
 
 /**
- * Four kinds of test, from the inside out: pure code, code inside workerd, a Worker seen over HTTP,
- * and a Worker that is killed. Nothing here stands in for D1, for objects or for the runtime.
+ * Five kinds of test, from the inside out: pure code, its decisions in every order of events, code inside workerd, a
+ * Worker seen over HTTP, and a Worker that is killed. Nothing here stands in for D1, for objects or for the runtime,
+ * but in the model, whose database is held to the real statements.
  */
 export default defineConfig({
   test: {
@@ -26,6 +27,16 @@ export default defineConfig({
           include: ["test/unit/**/*.test.ts"],
           // Pure modules: one copy of each serves every file, and loading them is most of the time.
           isolate: false,
+        },
+      },
+      {
+        define,
+        test: {
+          name: "model",
+          environment: "node",
+          include: ["test/model/**/*.test.ts"],
+          // A search of a million states.
+          testTimeout: 180_000,
         },
       },
       {

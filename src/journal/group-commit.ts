@@ -7,6 +7,8 @@
  * a row found settles that key and says nothing of its neighbours; an absent one is sent again under a new
  * nonce with the same ids. Absence is not evidence: the first send may still commit, and then its effects find a
  * foreign nonce and change nothing.
+ *
+ * Here is what happens; what it means and what follows is decided in commit-decision.ts.
  */
 import type { Clock } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
@@ -25,6 +27,17 @@ import {
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { noteFailure, noteSize } from "./capacity.ts";
+import {
+  afterBatch,
+  afterRead,
+  givenUp,
+  halves,
+  isInTime,
+  leftUnanswered,
+  newStanding,
+  sentUnder,
+  type Standing,
+} from "./commit-decision.ts";
 import { classifyFailure, type Database, type DatabaseFailure, statement } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
@@ -48,11 +61,7 @@ type Pending = {
   readonly submission: Submission;
   readonly settle: (fate: Fate) => void;
   settled: boolean;
-  attempts: number;
-  /** Nonces of every send so far: a found row with one of them is this request's own. */
-  readonly nonces: Set<string>;
-  /** Whether a send got no answer: from then on the key may have been claimed by it, now or later. */
-  unanswered: boolean;
+  standing: Standing;
   forcedRefusal?: Send["forcedRefusal"];
 };
 
@@ -80,9 +89,7 @@ export class GroupCommit {
           resolve(fate);
         },
         settled: false,
-        attempts: 0,
-        nonces: new Set(),
-        unanswered: false,
+        standing: newStanding(submission.deadlineMs),
       };
       this.#queue.push(pending);
       if (!this.#running) void this.#run();
@@ -154,10 +161,8 @@ export class GroupCommit {
   /** A broken invariant in the middle of a group: nobody may be left waiting, and nothing is claimed to be known. */
   #abandon(group: readonly Pending[], error: unknown): void {
     this.#setup.alert("group-abandoned", { error: String(error) });
-    for (const pending of group) {
-      pending.unanswered = true;
-      giveUp(pending, "The group could not be processed.");
-    }
+    leaveUnanswered(group);
+    for (const pending of group) giveUp(pending, "The group could not be processed.");
   }
 
   async #commitGroup(group: readonly Pending[]): Promise<void> {
@@ -166,55 +171,37 @@ export class GroupCommit {
       open = this.#withinBudget(open);
       if (open.length === 0) return;
       const failure = await this.#send(open);
-      switch (failure?.kind) {
-        case "aborted":
-          return this.#split(open, failure.constraint);
-        case "not-migrated":
-          // Whose table it is that is missing is not said: the others of the group are not held up by it.
-          if (open.length > 1) return this.#halve(open);
-          for (const pending of open) giveUp(pending, "The database is not migrated.");
-          return;
-        case "unknown":
-          noteFailure(this.#setup.db, failure.message, this.#setup.clock());
-          this.#setup.alert("batch-unanswered", {
-            operations: open.length,
-            error: failure.message,
-          });
-          open = await this.#lookUp(open, false);
+      if (failure?.kind === "unknown") {
+        noteFailure(this.#setup.db, failure.message, this.#setup.clock());
+        this.#setup.alert("batch-unanswered", {
+          operations: open.length,
+          error: failure.message,
+        });
+      }
+      const refuses = open.some(({ forcedRefusal }) => forcedRefusal !== undefined);
+      const next = afterBatch(open.length, failure, refuses);
+      if (failure?.kind === "aborted" && next.do !== "halve") {
+        for (const { submission } of open) {
+          const { operation } = submission;
+          this.#setup.alert("constraint-violated", { operation, constraint: failure.constraint });
+        }
+      }
+      switch (next.do) {
+        case "look-up":
+          open = await this.#lookUp(open, next.answered);
           if (open.length > 0) await this.#setup.pause(pauseMs(round));
           break;
-        case undefined:
-          await this.#lookUp(open, true);
+        case "halve":
+          for (const half of halves(open)) await this.#commitGroup(half);
+          return;
+        case "refuse":
+          for (const pending of open) forceRefusal(pending, next.constraint);
+          return this.#commitGroup(open);
+        case "give-up":
+          for (const pending of open) giveUp(pending, next.reason);
           return;
       }
     }
-  }
-
-  /**
-   * One of the group made SQLite undo the batch. Halve it until that one stands alone; then its effects are
-   * impossible, and its key is spent on the refusal that the constraint stands for.
-   */
-  async #split(group: readonly Pending[], constraint: string): Promise<void> {
-    const [only] = group;
-    if (only === undefined) return;
-    if (group.length > 1) {
-      await this.#halve(group);
-      return;
-    }
-    const { operation, refusalOf, refusalDocument } = only.submission;
-    this.#setup.alert("constraint-violated", { operation, constraint });
-    if (only.forcedRefusal !== undefined) {
-      giveUp(only, "The refusal could not be stored.");
-      return;
-    }
-    only.forcedRefusal = refusalDocument(refusalOf(constraint));
-    await this.#commitGroup(group);
-  }
-
-  async #halve(group: readonly Pending[]): Promise<void> {
-    const middle = Math.ceil(group.length / 2);
-    await this.#commitGroup(group.slice(0, middle));
-    await this.#commitGroup(group.slice(middle));
   }
 
   /** Those whose caller still has time; the others are told what is known. */
@@ -222,7 +209,7 @@ export class GroupCommit {
     const now = this.#setup.clock();
     return group.filter((pending) => {
       if (pending.settled) return false;
-      if (now < pending.submission.deadlineMs) return true;
+      if (isInTime(pending.standing, now)) return true;
       giveUp(pending, "The database did not answer in time.");
       return false;
     });
@@ -233,12 +220,11 @@ export class GroupCommit {
     const { db, mintNonce } = this.#setup;
     const sends = group.map((pending): Send => {
       const nonce = mintNonce();
-      pending.nonces.add(nonce);
-      pending.attempts += 1;
+      pending.standing = sentUnder(pending.standing, nonce);
       return {
         submission: pending.submission,
         nonce,
-        attempt: pending.attempts,
+        attempt: pending.standing.nonces.length,
         ...(pending.forcedRefusal ? { forcedRefusal: pending.forcedRefusal } : {}),
       };
     });
@@ -250,7 +236,7 @@ export class GroupCommit {
       results = await withTimeout(batch, SEND_TIMEOUT_MS);
     } catch (error) {
       const failure = classifyFailure(error);
-      if (failure.kind === "unknown") for (const pending of group) pending.unanswered = true;
+      if (failure.kind === "unknown") leaveUnanswered(group);
       return failure;
     }
     noteSize(db, results);
@@ -285,26 +271,19 @@ export class GroupCommit {
     pending.settle({ kind: "recorded", entry, own: true });
   }
 
-  /**
-   * Reads the keys that are still open. Found: settled. Absent: stale if the send was answered (a fact did not
-   * hold, or the claim would be there); else given back, to be sent again.
-   */
+  /** Reads the keys that are still open, and settles what that settles. The rest is given back, to be sent again. */
   async #lookUp(group: readonly Pending[], answered: boolean): Promise<Pending[]> {
-    const open = group.filter((pending) => !pending.settled);
-    if (open.length === 0) return [];
+    const unread = group.filter((pending) => !pending.settled);
+    if (unread.length === 0) return [];
     if (CRASH_POINTS) await crashPoint("recovery");
-    const found = await this.#read(open);
-    return open.filter((pending) => {
-      if (pending.settled) return false;
-      const entry = found.get(pending.submission.key);
-      if (entry !== undefined) {
-        const own = pending.nonces.has(entry.nonce);
-        pending.settle({ kind: "recorded", entry, own });
-      } else if (answered) {
-        pending.settle({ kind: "stale", mayYetCommit: pending.unanswered });
-      }
-      return !pending.settled;
+    const found = await this.#read(unread);
+    const open = unread.filter((pending) => !pending.settled);
+    const rows = open.map(({ submission }) => found.get(submission.key));
+    const standings = open.map(({ standing }) => standing);
+    afterRead(standings, rows, answered).forEach((after, i) => {
+      if (after.kind !== "send-again") open[i]?.settle(after);
     });
+    return open.filter((pending) => !pending.settled);
   }
 
   /** Reads until it gets an answer or everybody's budget is spent. */
@@ -318,17 +297,26 @@ export class GroupCommit {
       } catch {
         await pause(pauseMs(round));
         // Whether the key was taken could not be read: the claim may be there, so nothing may be denied.
-        for (const pending of group) pending.unanswered = true;
+        leaveUnanswered(group);
         if (this.#withinBudget(group).length === 0) return new Map();
       }
     }
   }
 }
 
-/** Tells the caller what can be told: `unknown` as soon as one send got no answer. */
+/** Tells the caller what can be told. */
 const giveUp = (pending: Pending, reason: string): void => {
-  if (pending.settled) return;
-  pending.settle({ kind: pending.unanswered ? "unknown" : "unavailable", reason });
+  if (!pending.settled) pending.settle(givenUp(pending.standing, reason));
+};
+
+const leaveUnanswered = (group: readonly Pending[]): void => {
+  for (const pending of group) pending.standing = leftUnanswered(pending.standing);
+};
+
+/** What its next send commits: the refusal that the constraint stands for, and no effects. */
+const forceRefusal = (pending: Pending, constraint: string): void => {
+  const { refusalDocument, refusalOf } = pending.submission;
+  pending.forcedRefusal = refusalDocument(refusalOf(constraint));
 };
 
 /** Doubles from the first pause to the maximum. */

@@ -3,7 +3,7 @@
  *
  * 1. the **claim**: inserts the journal row, judging facts and guards on the way. It never aborts: a taken key,
  *    or a stale fact, inserts nothing and returns nothing. A second delivery of the same send finds its own
- *    nonce and is counted.
+ *    nonce and is counted, whatever became of its facts.
  * 2. the **effects**, each under the condition that the row in the journal is this very send's, was accepted, and
  *    arrived once;
  * 3. if the answer has computed members, their values.
@@ -86,6 +86,8 @@ const claim = (send: Send): Sql => {
   const refused = (member: "" | ".code" | ".status"): Sql =>
     sql`json_extract(${outcomes}, '$[' || verdict || ${trusted(`']${member}'`)})`;
   const facts = (s.plan.facts ?? []).map((fact) => condition(s.tenant, fact));
+  // A second delivery is counted whatever the facts say by then: the first may have made them untrue.
+  const isAgain = sql`EXISTS (SELECT 1 FROM journal WHERE tenant = ${s.tenant} AND key = ${s.key} AND nonce = ${send.nonce})`;
   const headers = JSON.stringify(answerHeaders(answer.status, answer.link));
   return sql`
 WITH judged(verdict) AS MATERIALIZED (SELECT ${verdict})
@@ -98,7 +100,7 @@ SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.finge
   CASE WHEN verdict IS NULL THEN ${headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
   CASE WHEN verdict IS NULL THEN ${s.answerBody} ELSE ${refused("")} END,
   CASE WHEN verdict IS NULL THEN ${answer.link} END
-FROM judged WHERE ${facts.length === 0 ? trusted("true") : joinSql(facts, " AND ")}
+FROM judged WHERE ${facts.length === 0 ? trusted("true") : sql`(${joinSql(facts, " AND ")}) OR ${isAgain}`}
 ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
 RETURNING ${VERDICT}`;
 };

@@ -30,9 +30,9 @@ export type Submission = {
 };
 
 /** What became of a submission. */
-export type Fate =
+export type Fate<Entry = JournalEntry> =
   /** A row of this key is committed: ours (`own`), or one that was there before. */
-  | { readonly kind: "recorded"; readonly entry: JournalEntry; readonly own: boolean }
+  | { readonly kind: "recorded"; readonly entry: Entry; readonly own: boolean }
   /** A fact no longer holds; nothing was claimed by the last send. Plan again. */
   | { readonly kind: "stale"; readonly mayYetCommit: boolean }
   /** Nothing was sent, or everything sent was certainly undone. */

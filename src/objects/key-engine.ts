@@ -22,8 +22,8 @@ import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
-  ABSENCE_UNKNOWN_MS,
   BATCH_LIFE_MS,
+  COMMIT_BUDGET_MS,
   COPY_IDLE_MS,
   COPY_LAG_MAX,
   FLIGHTS_PER_OBJECT_MAX,
@@ -31,7 +31,6 @@ import {
   KEY_LIFETIME_SECONDS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
-  REPLANS_MAX,
   RETRY_FULL_MS,
   SWEEP_RETRY_MS,
   SEND_TIMEOUT_MS,
@@ -54,6 +53,15 @@ import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
 import { type Run, submissionOf } from "./run.ts";
+import {
+  type AfterFate,
+  afterFate,
+  decideAgainstRun,
+  decideOnRow,
+  freeFromMs,
+  type RunEnd,
+  withoutOutcome,
+} from "./run-decision.ts";
 
 /** The part of an object's storage that the engine needs. */
 export type EngineStorage = CopyStorage &
@@ -161,9 +169,18 @@ export class KeyEngine {
     };
   }
 
-  /** The one place that turns a decision into a reply. */
   async #act(call: KeyCall, known: KeyKnowledge): Promise<KeyReply> {
-    const decision: Decision = decide(known, askingOf(call), this.#setup.clock());
+    const decision = decide(known, askingOf(call), this.#setup.clock());
+    return this.#carryOut(call, known, decision, true);
+  }
+
+  /** The one place that turns a decision into a reply. */
+  async #carryOut(
+    call: KeyCall,
+    known: KeyKnowledge,
+    decision: Decision,
+    replayed: boolean,
+  ): Promise<KeyReply> {
     switch (decision.do) {
       case "start":
         return this.#start(call);
@@ -172,7 +189,7 @@ export class KeyEngine {
           kind: "outcome",
           response: decision.response,
           expiresAtS: decision.expiresAtS,
-          replayed: true,
+          replayed,
         };
       case "wait":
       case "in-flight":
@@ -180,12 +197,12 @@ export class KeyEngine {
         return decision.do === "wait" ? this.#wait(call) : this.#inFlight(call.key);
       case "mismatch": {
         if (known.kind === "running") {
-          // A run that has claimed nothing does not own the key: this request may be the one that does.
           const entry = await this.#findInJournal(call.tenant, call.key);
-          if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
-          // What was accepted owns it by our word.
           const isPromised = this.#intents.find(call.key) !== undefined;
-          if (entry === "unavailable" && !isPromised) return this.#inFlight(call.key);
+          const next = decideAgainstRun(entry, isPromised);
+          if (next.do === "recall") return this.#recall(call, next.entry);
+          if (next.do === "in-flight") return this.#inFlight(call.key);
+          if (next.do === "after-run") return this.#actAfterRun(call);
         }
         const mine = memberHashes(call.request, this.#setup.hashSecret);
         // A tombstone keeps no member hashes: then it can only be said that something differs.
@@ -340,21 +357,36 @@ export class KeyEngine {
   }
 
   async #wait(call: KeyCall): Promise<KeyReply> {
-    const flight = this.#flights.get(call.key);
+    const reply = await this.#replyOfRun(call.key, call.waitMs);
+    if (reply === undefined) return this.#inFlight(call.key);
+    return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
+  }
+
+  /** For another request under the key of a run: by the end of that, the key is somebody's, or free. */
+  async #actAfterRun(call: KeyCall): Promise<KeyReply> {
+    if (this.#flights.has(call.key)) {
+      const reply = await this.#replyOfRun(call.key, RUN_MS_MAX);
+      if (reply === undefined) return this.#inFlight(call.key);
+    }
+    return this.#act(call, this.#known(call.key));
+  }
+
+  /** What the run in flight is answered; undefined if that takes longer, or too many wait already. */
+  async #replyOfRun(key: string, waitMs: number): Promise<KeyReply | undefined> {
+    const flight = this.#flights.get(key);
     if (
       flight === undefined ||
       flight.waiters >= WAITERS_PER_KEY_MAX ||
       this.#waiters >= WAITERS_PER_OBJECT_MAX
     ) {
-      return this.#inFlight(call.key);
+      return undefined;
     }
     flight.waiters += 1;
     this.#waiters += 1;
     try {
-      const reply = await withTimeout(flight.reply, call.waitMs);
-      return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
+      return await withTimeout(flight.reply, waitMs);
     } catch {
-      return this.#inFlight(call.key);
+      return undefined;
     } finally {
       flight.waiters -= 1;
       this.#waiters -= 1;
@@ -414,15 +446,16 @@ export class KeyEngine {
     const reader = tenantReader(db, call.tenant);
     const ids = new IdSource(() => timeOrderedId(startedAtMs, randomness));
     let mayYetCommit = false;
-    const giveUp = (reason: string): KeyReply =>
-      mayYetCommit ? this.#unknown(call.key) : unavailable(reason);
-    for (let round = 0; round <= REPLANS_MAX; round++) {
+    for (let round = 0; ; round++) {
       ids.rewind();
       let plan: Plan;
       try {
         plan = await ready.plan(reader, { ids, nowMs: startedAtMs, key: call.key });
       } catch (error) {
-        if (error instanceof ReadFailed) return giveUp("The database did not answer.");
+        if (error instanceof ReadFailed) {
+          const ended = withoutOutcome(mayYetCommit, "The database did not answer.");
+          return this.#endRun(call, ended);
+        }
         const reply = this.#defect(call, error);
         // The key may have had its answer before the operation broke: a retry gets that, not the defect.
         const entry = await this.#findInJournal(call.tenant, call.key);
@@ -431,21 +464,22 @@ export class KeyEngine {
         return mayYetCommit ? this.#unknown(call.key) : reply;
       }
       const fate = await this.#groupCommitOf(db).commit(submissionOf(run, plan));
-      switch (fate.kind) {
-        case "recorded":
-          this.#unansweredUntilMs.delete(call.key);
-          return this.#recall(call, fate.entry, fate.own);
-        case "stale":
-          mayYetCommit ||= fate.mayYetCommit;
-          break;
-        case "unavailable":
-          return giveUp(fate.reason);
-        case "unknown":
-          mayYetCommit = true;
-          return giveUp(fate.reason);
-      }
+      const next: AfterFate<JournalEntry> = afterFate(fate, mayYetCommit, round);
+      if (next.do !== "plan-again") return this.#endRun(call, next);
+      mayYetCommit = next.mayYetCommit;
     }
-    return giveUp("What the request depends on kept changing.");
+  }
+
+  async #endRun(call: KeyCall, end: RunEnd<JournalEntry>): Promise<KeyReply> {
+    switch (end.do) {
+      case "recall":
+        this.#unansweredUntilMs.delete(call.key);
+        return this.#recall(call, end.entry, end.own);
+      case "unavailable":
+        return unavailable(end.reason);
+      case "unknown":
+        return this.#unknown(call.key);
+    }
   }
 
   /**
@@ -462,11 +496,8 @@ export class KeyEngine {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
-    if (own && record.state === "final") {
-      const { response, expiresAtS } = record;
-      return Promise.resolve({ kind: "outcome", response, expiresAtS, replayed: false });
-    }
-    return this.#act(call, { kind: "record", record });
+    const decision = decideOnRow(record, own, askingOf(call), this.#setup.clock());
+    return this.#carryOut(call, { kind: "record", record }, decision, !own);
   }
 
   #isTombstone(key: string): boolean {
@@ -514,9 +545,12 @@ export class KeyEngine {
       const { operation } = intent.call.request;
       return { state: "in-flight", operation, createdAtMs: intent.acceptedAtMs };
     }
+    const askedAtMs = this.#setup.clock();
     const entry = await this.#findInJournal(tenant, key);
     if (entry === "unavailable") return "unavailable";
-    return entry === undefined ? this.#absent(key) : statusOf(entry, this.#setup.clock());
+    return entry === undefined
+      ? this.#absent(key, askedAtMs)
+      : statusOf(entry, this.#setup.clock());
   }
 
   /**
@@ -526,11 +560,12 @@ export class KeyEngine {
   async erase(tenant: string, key: string): Promise<Erasure> {
     const { kind } = this.#known(key);
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
+    const askedAtMs = this.#setup.clock();
     try {
       const db = await this.#setup.databaseFor(tenant);
       const entry = await withTimeout(eraseRecord(db, tenant, key), SEND_TIMEOUT_MS);
       if (entry === undefined) {
-        const { afterMs } = this.#absent(key);
+        const { afterMs } = this.#absent(key, askedAtMs);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
       }
       if (!isSettled(entry.record)) return { kind: "in-flight" };
@@ -561,13 +596,11 @@ export class KeyEngine {
   /**
    * Absence is not evidence: a batch that an earlier life of this object sent, or one that got no answer, may
    * still commit. Until that time has passed the object stays, to be able to say that it has.
+   * @param askedAtMs before the journal was read: what committed between the read and now was not seen
    */
-  #absent(key: string): KeyStatus {
-    const untilMs = Math.max(
-      this.#startedAtMs + ABSENCE_UNKNOWN_MS,
-      this.#unansweredUntilMs.get(key) ?? 0,
-    );
-    const afterMs = untilMs - this.#setup.clock();
+  #absent(key: string, askedAtMs: number): KeyStatus {
+    const untilMs = freeFromMs(this.#startedAtMs, this.#unansweredUntilMs.get(key));
+    const afterMs = untilMs - askedAtMs;
     if (afterMs <= 0) return { state: "free" };
     this.#vigil ??= this.#setup.pause(afterMs + VIGIL_GRACE_MS).finally(() => {
       this.#vigil = undefined;
@@ -667,6 +700,8 @@ export class KeyEngine {
   }
 }
 
+/** A run is over by then: its budget, and the last send or read that began within it. */
+const RUN_MS_MAX = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS;
 /** How long before a request that met an absent database is worth repeating. */
 const RETRY_UNAVAILABLE_MS = 1_000;
 /** So that a client that comes back exactly when told still finds the same object. */

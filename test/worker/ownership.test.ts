@@ -21,6 +21,29 @@ it("17: while another request under its key is under way, the owner of a complet
   expect(await balanceOf(tenant, "bob")).toBe(10);
 });
 
+it("17: while another request under its key is under way, the owner of a claim that is late is told of no mismatch", async () => {
+  const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+  const one = incarnation();
+  const call = payment(tenant, "alice", "bob", 10);
+  const foreign = payment(tenant, "alice", "bob", 11, { key: call.key });
+  one.db.always("late", "none");
+  expect(verdict(await one.time.passing(one.submit(call)))).toBe("outcome-unknown-yet");
+  one.db.heal();
+  const held = one.db.hold();
+  const refused = one.submit(foreign);
+  await held.arrived();
+
+  // Nothing of the key is in the journal yet: neither request owns it.
+  const retry = one.submit(call);
+  await one.quiet();
+  await one.db.deliverLate();
+  held.release();
+
+  expect(verdict(await retry)).toBe(201);
+  expect(verdict(await refused)).toBe("idempotency-key-reused");
+  expect(await balanceOf(tenant, "bob")).toBe(10);
+});
+
 it("61: an invalid request under way does not own the key: its own correction runs", async () => {
   const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
   const call = payment(tenant, "alice", "bob", 10);

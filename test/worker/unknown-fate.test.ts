@@ -27,6 +27,7 @@ import {
 } from "./support/calls.ts";
 import { customOperations, restock } from "./support/custom-operations.ts";
 import { type EngineOptions, type Incarnation, useEngines } from "./support/engines.ts";
+import { VirtualTime } from "./support/virtual-time.ts";
 
 const incarnation = useEngines();
 
@@ -490,6 +491,29 @@ it("absence is not evidence: a key that got no answer is not called free while i
   one.time.advance(BATCH_LIFE_MS - 1);
   expect(await one.lookUp(call)).toEqual({ state: "unknown-yet", afterMs: 1 });
   one.time.advance(1);
+  expect(await one.lookUp(call)).toEqual({ state: "free" });
+});
+
+it("absence is not evidence: what commits while the journal is read is not called free", async () => {
+  const tenant = await books();
+  let readMs = 0;
+  const time = new VirtualTime(Date.now());
+  const readFault = () => {
+    time.advance(readMs);
+    return "none" as const;
+  };
+  const one = engine({ time, faults: { readFault } });
+  const call = payment(tenant, "alice", "bob", 1);
+  await one.run(() => undefined);
+  time.advance(ABSENCE_UNKNOWN_MS);
+  one.db.always("late", "none");
+  expect(verdict(await time.passing(one.submit(call)))).toBe("outcome-unknown-yet");
+  one.db.heal();
+  time.advance(BATCH_LIFE_MS - 1);
+  readMs = 1;
+
+  // When it was read, a batch could still commit; when the answer is given, none can.
+  expect(await one.lookUp(call)).toEqual({ state: "unknown-yet", afterMs: 1 });
   expect(await one.lookUp(call)).toEqual({ state: "free" });
 });
 

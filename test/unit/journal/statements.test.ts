@@ -434,6 +434,18 @@ describe("facts", () => {
     expect(things()).toHaveLength(2);
   });
 
+  it("51b: made untrue by the send's own effects do not let its second delivery apply them again", () => {
+    put("a", "t0", 1);
+    const plan = {
+      facts: [exists("things", sql`id = 't0' AND n = 1`)],
+      effects: [update("things", { n: sql`n + 1` }, thing("t0"))],
+    };
+    const once = send(plan);
+    commit(once);
+    expect(commit(once)).toMatchObject({ refusal: null });
+    expect(things()).toEqual([["a", "t0", 2]]);
+  });
+
   it("stand above guards: a refusal that rests on a stale fact is not stored", () => {
     const plan = { facts: [exists("things", thing("t0"))], guards: [refuse("gone", "x")] };
     expect(commit(send(plan))).toBeUndefined();

@@ -44,9 +44,14 @@ export const checkRevocation = async (
 const unauthenticated = (c: HttpContext, detail: string): Response =>
   problemResponse(c, "unauthenticated", {
     detail,
-    // RFC 6750 section 3.
-    headers: { "WWW-Authenticate": 'Bearer realm="latchkey", error="invalid_token"' },
+    headers: { "WWW-Authenticate": challenge(c.req.header("Authorization")) },
   });
+
+/** RFC 6750 section 3.1: whoever has shown no bearer token is told what to bring, and of no error. */
+const challenge = (authorization: string | undefined): string =>
+  /^Bearer\b/i.test(authorization ?? "")
+    ? 'Bearer realm="latchkey", error="invalid_token"'
+    : 'Bearer realm="latchkey"';
 
 export const forbidden = (c: HttpContext, missing: Scope): Response =>
   problemResponse(c, "forbidden", { detail: `The token lacks the scope ${missing}.` });

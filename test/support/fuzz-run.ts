@@ -12,7 +12,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "./crash-random.ts";
 import { ApiDocument, type Documented } from "./fuzz-document.ts";
-import { findImbalances } from "./imbalances.ts";
+import { wantedOf } from "./fuzz-coverage.ts";
+import { framesOf } from "./fuzz-frames.ts";
+import {
+  effectFaults,
+  journalFaults,
+  type KeyLife,
+  nameOf,
+  sameBytes,
+  sameOutcome,
+} from "./fuzz-keys.ts";
+import { renamed, smallerThan, withoutTokens } from "./fuzz-reproduction.ts";
 import {
   type Draft,
   draftOf,
@@ -29,7 +39,6 @@ import {
 } from "./fuzz-request.ts";
 import { openWorlds } from "./fuzz-world.ts";
 import {
-  chunk,
   exchangeParts,
   type RawAnswer,
   type RawRequest,
@@ -88,19 +97,6 @@ export const runFuzz = async (
   }
 };
 
-/** What is known of a key from the answers that it got. */
-type KeyLife = {
-  readonly tenant: string;
-  readonly key: string;
-  /** `refused`: nothing may be stored. `open`: nobody was told. `told`: stored, and this is what. */
-  fate: "refused" | "open" | "told";
-  operation?: Documented;
-  outcome?: RawAnswer;
-  erased?: true;
-  /** Of one scenario alone: what becomes of it is not for others to retry. */
-  isOwn?: true;
-};
-
 /** A key that has its outcome, and the request that it belongs to. */
 type Settled = { readonly draft: Draft; readonly life: KeyLife };
 
@@ -150,14 +146,19 @@ class Fuzz {
         await this.#scenario((this.#scenarios += 1));
         if (this.#requests - this.#checkedAt >= CHECK_EVERY_REQUESTS) {
           this.#checkedAt = this.#requests;
-          await this.#checkJournal(false);
+          for (const fault of await journalFaults(this.#server, this.#lives, false))
+            this.#note(fault);
         }
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
     await this.#settleAll();
-    await this.#checkJournal(true);
-    await this.#checkEffects();
+    for (const fault of [
+      ...(await journalFaults(this.#server, this.#lives, true)),
+      ...(await effectFaults(this.#server)),
+    ]) {
+      this.#note(fault);
+    }
     for (const [i, found] of this.violations.slice(0, REDUCED_MAX).entries()) {
       this.violations[i] = await this.#reduced(found);
     }
@@ -171,7 +172,7 @@ class Fuzz {
     const shows = async (draft: Draft): Promise<boolean> => {
       const fresh =
         draft.key === undefined ? draft : renamed(draft, `fuzz-reduced-${crypto.randomUUID()}`);
-      const [answer] = await this.#exchange(fresh, [
+      const [answer] = await this.#exchange(act, fresh, [
         requestBytes(this.#server.origin, rawOf(fresh)),
       ]);
       return (
@@ -190,7 +191,10 @@ class Fuzz {
       }
     }
     const text = requestBytes(this.#server.origin, rawOf(smallest)).toString("latin1");
-    return { ...found, reproduction: `${withoutTokens(text)}\n(reduced)\n\n${found.reproduction}` };
+    return {
+      ...found,
+      reproduction: `${withoutTokens(text).slice(0, TRACE_LENGTH_MAX)}\n(reduced)\n\n${found.reproduction}`,
+    };
   }
 
   result(): FuzzResult {
@@ -223,7 +227,7 @@ class Fuzz {
       else await this.#stray(act);
     } catch (error) {
       // No answer for ten seconds shows as an error of the socket.
-      this.#violate(act, error instanceof Error ? error.message : String(error));
+      this.#violate(act, error instanceof Error ? (error.stack ?? error.message) : String(error));
     }
   }
 
@@ -348,122 +352,10 @@ class Fuzz {
   async #framing(act: Act): Promise<void> {
     const { random, world } = act;
     const draft = draftOf(this.#pickKeyed(random), world, this.#document, random);
-    const raw = rawOf(draft);
-    const whole = requestBytes(this.#server.origin, raw);
-    const body = Buffer.from(draft.body ?? "");
-    const chunked = (payload: Uint8Array, more: RawRequest["headers"] = []): Buffer =>
-      requestBytes(this.#server.origin, {
-        ...raw,
-        headers: [...draft.headers, ...more, ["Transfer-Encoding", "chunked"]],
-        body: payload,
-      });
-    const sized = (length: string): Buffer =>
-      requestBytes(this.#server.origin, {
-        ...raw,
-        headers: [...draft.headers, ["Content-Length", length]],
-      });
-    const halves = [whole.subarray(0, -3), whole.subarray(-3)];
-    const frames: readonly Frame[] = [
-      { is: "chunked", runs: true, parts: [chunked(Buffer.concat([chunk(body), chunk("")]))] },
-      {
-        is: "in chunks of a byte",
-        runs: true,
-        parts: [
-          chunked(
-            Buffer.concat([...[...body].map((byte) => chunk(Buffer.from([byte]))), chunk("")]),
-          ),
-        ],
-      },
-      {
-        is: "chunked, with an extension and a trailer",
-        runs: true,
-        parts: [chunked(Buffer.concat([chunk(body), Buffer.from("0\r\nX-Trailer: 1\r\n\r\n")]))],
-      },
-      { is: "slow", runs: true, parts: halves, pauseMs: random.int(1, 300) },
-      {
-        is: "slow head",
-        runs: true,
-        parts: [whole.subarray(0, 30), whole.subarray(30)],
-        pauseMs: 50,
-      },
-      { is: "cut off", runs: false, parts: [whole.subarray(0, -random.int(1, body.byteLength))] },
-      { is: "cut off in the head", runs: false, parts: [whole.subarray(0, random.int(1, 60))] },
-      { is: "chunked without an end", runs: false, parts: [chunked(chunk(body))] },
-      {
-        is: "chunks of no size",
-        runs: false,
-        parts: [chunked(Buffer.from(`zz\r\n${body.toString()}\r\n0\r\n\r\n`))],
-      },
-      {
-        is: "chunks of a negative size",
-        runs: false,
-        parts: [chunked(Buffer.from("-1\r\n\r\n0\r\n\r\n"))],
-      },
-      {
-        is: "chunks of a huge size",
-        runs: false,
-        parts: [chunked(Buffer.from("fffffffffffffffff\r\nx\r\n0\r\n\r\n"))],
-      },
-      {
-        is: "too long a chunk size",
-        runs: false,
-        parts: [
-          chunked(
-            Buffer.from(`${body.byteLength.toString(16)}0\r\n${body.toString()}\r\n0\r\n\r\n`),
-          ),
-        ],
-      },
-      { is: "a length too short", runs: false, parts: [sized(String(body.byteLength - 1))] },
-      { is: "a length too long", runs: false, parts: [sized(String(body.byteLength + 10))] },
-      ...[
-        "-1",
-        "abc",
-        "1e2",
-        "99999999999999999999",
-        "",
-        `${body.byteLength}, ${body.byteLength}`,
-      ].map((length): Frame => ({
-        is: `a length of ${length}`,
-        runs: false,
-        parts: [sized(length)],
-      })),
-      { is: "garbage", runs: false, parts: [Buffer.from([22, 3, 1, 0, 200, 1, 0, 0, 0])] },
-      {
-        is: "HTTP/9",
-        runs: false,
-        parts: [Buffer.from(whole.toString("latin1").replace("HTTP/1.1", "HTTP/9.1"), "latin1")],
-      },
-      {
-        is: "a header with NUL",
-        runs: false,
-        parts: [
-          requestBytes(this.#server.origin, {
-            ...raw,
-            headers: [["X-A", "a\0b"], ...draft.headers],
-          }),
-        ],
-      },
-      {
-        is: "a header name with a space",
-        runs: false,
-        parts: [
-          requestBytes(this.#server.origin, { ...raw, headers: [["X A", "b"], ...draft.headers] }),
-        ],
-      },
-      {
-        is: "a transfer coding that nobody has",
-        runs: false,
-        parts: [
-          requestBytes(this.#server.origin, {
-            ...raw,
-            headers: [...draft.headers, ["Transfer-Encoding", "gzip"]],
-          }),
-        ],
-      },
-    ];
     const roll = random.next();
     if (roll < 0.15) return this.#pipelined(act);
     if (roll < 0.3) {
+      const whole = requestBytes(this.#server.origin, rawOf(draft));
       const reset = await sendThenReset(this.#server.origin, whole);
       this.#count(draft);
       this.#lifeOf(world, draft.key ?? "").fate = "open";
@@ -472,11 +364,11 @@ class Fuzz {
       await this.#conclude(act, draft);
       return;
     }
-    const frame = random.pick(frames);
+    const frame = random.pick(framesOf(this.#server.origin, draft, random));
     act.trace.push(
-      `# ${frame.is}\n${Buffer.concat(frame.parts).toString("latin1").slice(0, 2_000)}`,
+      `# ${frame.is}\n${Buffer.concat(frame.parts).toString("latin1").slice(0, TRACE_LENGTH_MAX)}`,
     );
-    const [answer] = await this.#exchange(draft, frame.parts, frame.pauseMs);
+    const [answer] = await this.#exchange(act, draft, frame.parts, frame.pauseMs);
     const life = this.#lifeOf(world, draft.key ?? "");
     if (frame.runs) {
       if (answer === undefined) this.#violate(act, `${frame.is}: no answer`);
@@ -506,7 +398,9 @@ class Fuzz {
         ],
       }),
     );
-    act.trace.push(`# pipelined\n${Buffer.concat(bytes).toString("latin1").slice(0, 4_000)}`);
+    act.trace.push(
+      `# pipelined\n${Buffer.concat(bytes).toString("latin1").slice(0, TRACE_LENGTH_MAX)}`,
+    );
     const answers = await exchangeParts(this.#server.origin, [Buffer.concat(bytes)]);
     for (const [i, draft] of drafts.entries()) {
       const answer = answers[i];
@@ -592,8 +486,8 @@ class Fuzz {
 
   async #ask(act: Act, draft: Draft, stage: Stage): Promise<RawAnswer | undefined> {
     const bytes = requestBytes(this.#server.origin, rawOf(draft));
-    act.trace.push(bytes.toString("latin1").slice(0, 3_000));
-    const [answer] = await this.#exchange(draft, [bytes]);
+    act.trace.push(bytes.toString("latin1").slice(0, TRACE_LENGTH_MAX));
+    const [answer] = await this.#exchange(act, draft, [bytes]);
     if (answer === undefined) {
       this.#violate(act, "no answer");
       return undefined;
@@ -604,8 +498,8 @@ class Fuzz {
 
   async #raw(act: Act, draft: Draft, raw: RawRequest): Promise<RawAnswer | undefined> {
     const bytes = requestBytes(this.#server.origin, raw);
-    act.trace.push(bytes.toString("latin1").slice(0, 3_000));
-    const [answer] = await this.#exchange(draft, [bytes]);
+    act.trace.push(bytes.toString("latin1").slice(0, TRACE_LENGTH_MAX));
+    const [answer] = await this.#exchange(act, draft, [bytes]);
     if (
       answer !== undefined &&
       draft.key !== undefined &&
@@ -617,9 +511,20 @@ class Fuzz {
     return answer;
   }
 
-  async #exchange(draft: Draft, parts: readonly Uint8Array[], pauseMs = 0): Promise<RawAnswer[]> {
+  async #exchange(
+    { world }: Act,
+    draft: Draft,
+    parts: readonly Uint8Array[],
+    pauseMs = 0,
+  ): Promise<RawAnswer[]> {
     const startedAtMs = performance.now();
-    const answers = await exchangeParts(this.#server.origin, parts, pauseMs);
+    let answers: RawAnswer[];
+    try {
+      answers = await exchangeParts(this.#server.origin, parts, pauseMs);
+    } catch (error) {
+      if (draft.key !== undefined) this.#lifeOf(world, draft.key).fate = "open";
+      throw error;
+    }
     this.#count(draft, answers[0]);
     const tookMs = performance.now() - startedAtMs;
     if (tookMs > SLOW_MS) throw new Error(`It took ${Math.round(tookMs)} ms.`);
@@ -678,9 +583,16 @@ class Fuzz {
       return deviation(fault, status, draft.method === "HEAD" ? fault.code : code);
     if (!operation.keyed) return this.#isWrongRead(world, draft, status);
     const stored = answer.headers.has("idempotency-expires");
+    const isOutcome =
+      status === operation.success ||
+      operation.problems.some(
+        (one) => one.status === status && one.code === code && one.use === "new-key",
+      );
     switch (stage.is) {
       case "contended":
-        return undefined;
+        return isOutcome || [202, 410, 422, 423, 503].includes(status) || !this.#isValid(draft)
+          ? undefined
+          : `a valid request beside others gets ${status} ${code}`;
       case "settled":
         return sameOutcome(stage.life, answer);
       case "reused":
@@ -694,10 +606,7 @@ class Fuzz {
             ? undefined
             : `an invalid request gets ${status} ${code}`;
         if (answer.headers.has("idempotent-replayed")) return "a new key is answered by a replay";
-        const refusal = operation.problems.some(
-          (one) => one.status === status && one.code === code && one.use === "new-key",
-        );
-        return stored && (status === operation.success || refusal)
+        return stored && isOutcome
           ? undefined
           : `a valid request with a new key gets ${status} ${code}`;
       }
@@ -737,7 +646,6 @@ class Fuzz {
       if (life.fate !== "told") this.#keep(world, { draft, life });
       life.fate = "told";
       life.outcome ??= answer;
-      life.operation = draft.operation;
       this.#harvest(world, draft.operation, answer);
     } else if (life.fate === "refused" && [202, 423, 503].includes(answer.status)) {
       life.fate = "open";
@@ -747,6 +655,11 @@ class Fuzz {
   #harvest(world: World, { id, success }: Documented, answer: RawAnswer): void {
     if (answer.status !== success) return;
     const made = JSON.parse(answer.text) as Readonly<Record<string, unknown>>;
+    if (id === "refunds.create") {
+      world.rare["refunds.get"] = [
+        { params: { id: String(made["payment"]), refund: String(made["id"]) } },
+      ];
+    }
     const pools: Readonly<Record<string, readonly [pool: string[], member: string]>> = {
       "payments.create": [world.payments, "id"],
       "orders.create": [world.orders, "id"],
@@ -810,7 +723,10 @@ class Fuzz {
     });
   }
 
-  /* The database. */
+  /** What the database shows belongs to no one request. */
+  #note(what: string): void {
+    this.violations.push({ what, scenario: 0, reproduction: "(seen in the database)" });
+  }
 
   /** Keys whose fate is open: their work has come to its end, so the journal may be read. */
   async #settleAll(): Promise<void> {
@@ -819,81 +735,6 @@ class Fuzz {
       await sleep(100);
       const [later] = await this.#server.sql("SELECT count(*) AS n FROM journal");
       if (row?.["n"] === later?.["n"]) return;
-    }
-  }
-
-  /** A row for every key that was told an outcome, the same; none for a key that was only refused. */
-  async #checkJournal(isOver: boolean): Promise<void> {
-    // What is told was stored before: so the answers are read first, and the rows after.
-    const told = [...this.#lives.values()].filter(({ fate }) => fate === "told");
-    const rows = await this.#server.sql("SELECT tenant, key, status, state, body FROM journal");
-    const byName = new Map(rows.map((row) => [`${row["tenant"]} ${row["key"]}`, row]));
-    const act: Act = {
-      number: 0,
-      random: new Random(0),
-      world: this.#worlds[0] as World,
-      trace: [],
-    };
-    for (const life of told) {
-      const row = byName.get(`${life.tenant} ${life.key}`);
-      if (row === undefined)
-        this.#violate(act, `the key ${life.key} was told an outcome and has no row`);
-      else if (row["status"] !== life.outcome?.status)
-        this.#violate(act, `the key ${life.key} is stored otherwise than told`);
-      else if (row["state"] === "final" && row["body"] !== life.outcome?.text)
-        this.#violate(act, `the key ${life.key} is stored with another body than told`);
-    }
-    if (!isOver) return;
-    for (const [name, row] of byName) {
-      const life = this.#lives.get(name);
-      if (life?.fate === "refused")
-        this.#violate(act, `the key ${life.key} was refused, and has a row (${row["status"]})`);
-      if (life === undefined && String(row["key"]).startsWith("fuzz-"))
-        this.#violate(act, `nobody sent the key ${String(row["key"])}`);
-    }
-  }
-
-  /** One effect for each success, none for anything else, and books that balance. */
-  async #checkEffects(): Promise<void> {
-    const act: Act = {
-      number: 0,
-      random: new Random(0),
-      world: this.#worlds[0] as World,
-      trace: [],
-    };
-    for (const [fault, rows] of await findImbalances(this.#server)) {
-      this.#violate(act, `${fault}: ${JSON.stringify(rows.slice(0, 3))}`);
-    }
-    const [effects = [], doubled = []] = await this.#server.sqlBatch([
-      [
-        `SELECT j.tenant, j.key, j.operation, j.refusal,
-           (SELECT count(*) FROM transfers AS t WHERE t.tenant = j.tenant AND t.key = j.key) AS transfers,
-           (SELECT count(*) FROM orders AS o WHERE o.tenant = j.tenant AND o.key = j.key) AS orders,
-           (SELECT count(DISTINCT id) FROM stock_moves AS m WHERE m.tenant = j.tenant AND m.key = j.key) AS moves
-         FROM journal AS j WHERE j.key <> 'seed'`,
-      ],
-      [
-        `SELECT key FROM transfers AS t WHERE key <> 'seed' AND NOT EXISTS
-           (SELECT 1 FROM journal AS j WHERE j.tenant = t.tenant AND j.key = t.key AND j.refusal IS NULL)`,
-      ],
-    ]);
-    for (const row of doubled)
-      this.#violate(act, `an effect of the key ${String(row["key"])}, which has no success`);
-    for (const row of effects) {
-      const made = {
-        transfers: Number(row["transfers"]),
-        orders: Number(row["orders"]),
-        moves: Number(row["moves"]),
-      };
-      const right =
-        row["refusal"] !== null
-          ? made.transfers + made.orders + made.moves === 0
-          : (EFFECTS[String(row["operation"])]?.(made) ?? true);
-      if (!right)
-        this.#violate(
-          act,
-          `${String(row["operation"])} with the key ${String(row["key"])} made ${JSON.stringify(made)}`,
-        );
     }
   }
 }
@@ -906,149 +747,18 @@ type Act = {
   readonly trace: string[];
 };
 
-type Frame = {
-  readonly is: string;
-  /** Whether it is a request at all. */
-  readonly runs: boolean;
-  readonly parts: readonly Uint8Array[];
-  readonly pauseMs?: number;
-};
-
 /** Of many violations the first few are reduced: one usually stands for all. */
 const REDUCED_MAX = 5;
+/** A request as it is told: more of it is padding. */
+const TRACE_LENGTH_MAX = 2_000;
 const POOL_MAX = 300;
 const SETTLED_MAX = 2_000;
 const CHECK_EVERY_REQUESTS = 2_000;
 
-type Made = { readonly transfers: number; readonly orders: number; readonly moves: number };
-
-/** What one success makes, by operation. */
-const EFFECTS: Readonly<Record<string, (made: Made) => boolean>> = {
-  "accounts.create": ({ transfers, orders, moves }) => transfers + orders + moves === 0,
-  "payments.create": ({ transfers, orders, moves }) => transfers === 1 && orders + moves === 0,
-  "refunds.create": ({ transfers, orders, moves }) => transfers === 1 && orders + moves === 0,
-  "products.create": ({ transfers, orders, moves }) => moves <= 1 && orders + transfers === 0,
-  "stock.adjust": ({ transfers, orders, moves }) => moves === 1 && orders + transfers === 0,
-  "orders.create": ({ transfers, orders, moves }) => orders === 1 && moves === 1 && transfers <= 1,
-  "orders.cancel": ({ transfers, orders, moves }) => orders === 0 && moves === 1 && transfers <= 1,
-};
-
-/** A token as what it grants: it is long, and another run has another. */
-const withoutTokens = (text: string): string =>
-  text.replaceAll(/Bearer (\w[\w-]*\.[\w-]+\.[\w-]*)/g, (whole, token: string) => {
-    const claims = /"scope":"([^"]*)"/.exec(
-      Buffer.from(token.split(".")[1] ?? "", "base64url").toString(),
-    );
-    return claims === null ? whole : `Bearer (a token with the scopes ${claims[1]})`;
-  });
-
-const renamed = (draft: Draft, key: string): Draft => ({
-  ...draft,
-  key,
-  headers: draft.headers.map((header) =>
-    header[0] === "Idempotency-Key" ? (["Idempotency-Key", key] as const) : header,
-  ),
-});
-
-/** Drafts with one thing less: a header, the query, a member of the body. */
-const smallerThan = (draft: Draft): Draft[] => {
-  const { headers, json, query, body } = draft;
-  const members = typeof json === "object" && json !== null ? Object.entries(json) : [];
-  const isPlain = JSON.stringify(json) === body && !Array.isArray(json);
-  return [
-    ...headers.map((_, i) => ({ ...draft, headers: headers.toSpliced(i, 1) })),
-    ...(query === "" ? [] : [{ ...draft, query: "" }]),
-    ...(isPlain ? members : []).map((_, i) => {
-      const fewer = Object.fromEntries(members.toSpliced(i, 1));
-      return { ...draft, json: fewer, body: JSON.stringify(fewer) };
-    }),
-  ];
-};
-
 /** Every answer of the Worker has one; the runtime's own refusals have none. */
 const isFromWorker = ({ headers }: RawAnswer): boolean => headers.has("x-request-id");
-
-/** A problem's code, or what a success is. */
-const nameOf = (answer: RawAnswer): string => {
-  if (answer.status < 300) return answer.headers.has("idempotent-replayed") ? "replayed" : "done";
-  try {
-    const { code } = JSON.parse(answer.text) as { code?: unknown };
-    return String(code);
-  } catch {
-    return "";
-  }
-};
 
 const deviation = (fault: Fault, status: number, code: string): string | undefined =>
   status === fault.status && code === fault.code
     ? undefined
     : `${fault.what}: ${status} ${code} instead of ${fault.status} ${fault.code}`;
-
-const REPLAYED_HEADERS = ["content-type", "location", "etag", "link", "idempotency-expires"];
-
-const sameBytes = (first: RawAnswer, answer: RawAnswer): string | undefined => {
-  if (answer.status !== first.status || answer.text !== first.text)
-    return "a replay with other bytes";
-  const header = REPLAYED_HEADERS.find(
-    (name) => first.headers.get(name) !== answer.headers.get(name),
-  );
-  return header === undefined ? undefined : `a replay with another ${header}`;
-};
-
-const sameOutcome = ({ outcome, erased }: KeyLife, answer: RawAnswer): string | undefined => {
-  if (erased === true)
-    return answer.status === 410 ? undefined : `an erased key gets ${answer.status}`;
-  if (answer.headers.get("idempotent-replayed") !== "true") {
-    return `a retry gets ${answer.status} ${nameOf(answer)}, not marked as a replay`;
-  }
-  return outcome === undefined ? undefined : sameBytes(outcome, answer);
-};
-
-/* Coverage. */
-
-/** Declared, and out of reach of requests alone: faults of the database, time, configuration. */
-const OUT_OF_REACH = new Set([
-  // The limiter is off: it would hide what lies behind it.
-  "rate-limited",
-  "idempotency-key-expired",
-  "operation-failed",
-  "internal-error",
-  "temporarily-unavailable",
-  "outcome-unknown-yet",
-]);
-
-/** Declared for what the data cannot come to: a second line behind a guard, or a rule of all reads. */
-const NEVER: Readonly<Record<string, readonly string[]>> = {
-  "refunds.create": ["unknown-account", "currency-mismatch", "limit-exceeded"],
-  "orders.cancel": [
-    "unknown-account",
-    "currency-mismatch",
-    "refund-exceeds-payment",
-    "out-of-stock",
-  ],
-  "idempotency-keys.get": ["not-found", "request-invalid"],
-  "idempotency-keys.erase": ["request-invalid"],
-  "ops.revoke-token": ["not-found"],
-};
-
-const wantedOf = (operation: Documented): string[] => {
-  const { id, keyed, success, problems, parameters, path } = operation;
-  const hasId = path.includes("{");
-  const reachable = problems.filter(
-    ({ code, status }) =>
-      !OUT_OF_REACH.has(code) &&
-      !(NEVER[id]?.includes(code) ?? false) &&
-      !(code === "request-in-flight" && status === 409) &&
-      !(code === "not-found" && (keyed || !hasId)),
-  );
-  return [
-    `${id} ${success} done`,
-    ...(keyed ? [`${id} ${success} replayed`, `${id} 202 done`] : []),
-    ...reachable
-      .filter(
-        ({ code }) =>
-          parameters.length > 0 || keyed || code !== "request-invalid" || id === "ops.revoke-token",
-      )
-      .map(({ status, code }) => `${id} ${status} ${code}`),
-  ];
-};

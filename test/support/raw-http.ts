@@ -170,6 +170,8 @@ const parseAnswers = (bytes: Buffer): RawAnswer[] => {
   const status = Number(statusLine.split(" ")[1]);
   const rest = bytes.subarray(headEnd + 4);
   if (status < 200) return parseAnswers(rest);
+  // RFC 9110 section 15.3.5: it ends with its head.
+  if (status === 204) return [{ status, headers, text: "" }, ...parseAnswers(rest)];
   const { body, length } =
     headers.get("transfer-encoding") === "chunked"
       ? unchunk(rest)

@@ -13,7 +13,7 @@ import { runFuzz } from "./fuzz-run.ts";
 await main(async () => {
   const plan = options();
   console.log(`seed ${plan.seed}, ${plan.requests} requests`);
-  const { result, violations } = await runFuzz(plan);
+  const { result, violations } = await runFuzz(plan, (sent) => console.log(`${sent} requests`));
   for (const { what, scenario, reproduction } of violations) {
     console.log(`\nVIOLATION in scenario ${scenario}: ${what}\n${reproduction}`);
   }

@@ -82,15 +82,17 @@ const SLOW_MS = 10_000;
 /** A run that is broken throughout need not be told in full. */
 const VIOLATIONS_MAX = 50;
 
+/** @param progress is told now and then how many requests were sent */
 export const runFuzz = async (
   plan: FuzzPlan,
+  progress: (requests: number) => void = () => undefined,
 ): Promise<{ readonly result: FuzzResult; readonly violations: readonly Violation[] }> => {
   const server = await startServer({ newKeysPerMinute: "unlimited" });
   try {
     const served: unknown = await (await fetch(`${server.origin}/openapi.json`)).json();
     const document = new ApiDocument(served);
     const fuzz = new Fuzz(server, document, await openWorlds(server), plan);
-    await fuzz.run();
+    await fuzz.run(progress);
     return { result: fuzz.result(), violations: fuzz.violations };
   } finally {
     await server.stop();
@@ -136,7 +138,7 @@ class Fuzz {
     this.#endsAtMs = performance.now() + (plan.secondsMax ?? Infinity) * 1000;
   }
 
-  async run(): Promise<void> {
+  async run(progress: (requests: number) => void): Promise<void> {
     const lane = async (): Promise<void> => {
       while (
         this.#requests < this.#plan.requests &&
@@ -146,6 +148,7 @@ class Fuzz {
         await this.#scenario((this.#scenarios += 1));
         if (this.#requests - this.#checkedAt >= CHECK_EVERY_REQUESTS) {
           this.#checkedAt = this.#requests;
+          progress(this.#requests);
           for (const fault of await journalFaults(this.#server, this.#lives, false))
             this.#note(fault);
         }
@@ -160,7 +163,8 @@ class Fuzz {
       this.#note(fault);
     }
     for (const [i, found] of this.violations.slice(0, REDUCED_MAX).entries()) {
-      this.violations[i] = await this.#reduced(found);
+      // What does not show again, or answers no more, stays as it was found.
+      this.violations[i] = await this.#reduced(found).catch(() => found);
     }
   }
 

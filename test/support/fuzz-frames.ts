@@ -30,11 +30,9 @@ export const framesOf = (origin: string, draft: Draft, random: Random): Frame[] 
   return [
     { is: "chunked", runs: true, parts: [chunked(Buffer.concat([chunk(body), chunk("")]))] },
     {
-      is: "in chunks of a byte",
+      is: "in small chunks",
       runs: true,
-      parts: [
-        chunked(Buffer.concat([...[...body].map((byte) => chunk(Buffer.from([byte]))), chunk("")])),
-      ],
+      parts: [chunked(Buffer.concat([...piecesOf(body).map(chunk), chunk("")]))],
     },
     {
       is: "chunked, with an extension and a trailer",
@@ -120,3 +118,11 @@ export const framesOf = (origin: string, draft: Draft, random: Random): Frame[] 
     },
   ];
 };
+
+/** Small enough that every token of the JSON is cut somewhere. */
+const PIECE_BYTES = 7;
+
+const piecesOf = (bytes: Buffer): Buffer[] =>
+  Array.from({ length: Math.ceil(bytes.byteLength / PIECE_BYTES) }, (_, i) =>
+    bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
+  );

@@ -526,8 +526,17 @@ class Fuzz {
     try {
       answers = await exchangeParts(this.#server.origin, parts, pauseMs);
     } catch (error) {
-      if (draft.key !== undefined) this.#lifeOf(world, draft.key).fate = "open";
-      throw error;
+      if (draft.key === undefined) throw error;
+      this.#lifeOf(world, draft.key).fate = "open";
+      // Whether it ran, and when, tells on which side of the database it was held up.
+      const rows = await this.#server.sql(
+        "SELECT status, created_at_ms FROM journal WHERE tenant = ? AND key = ?",
+        world.tenant,
+        draft.key,
+      );
+      throw new Error(`${String(error)} Its row, at ${Date.now()}: ${JSON.stringify(rows)}`, {
+        cause: error,
+      });
     }
     this.#count(draft, answers[0]);
     const tookMs = performance.now() - startedAtMs;

@@ -49,16 +49,19 @@ export const checkRevocation = async (
   return revoked ? unauthenticated(c, "The token was revoked.") : undefined;
 };
 
-/** RFC 6750 section 3. */
-const TOKEN_CHALLENGE = 'Bearer realm="latchkey", error="invalid_token"';
-
 /** @param challenge how to authenticate (RFC 9110 section 11.6.1) */
 export const unauthenticated = (
   c: HttpContext,
   detail: string,
-  challenge = TOKEN_CHALLENGE,
+  challenge = tokenChallenge(c, "invalid_token"),
 ): Response =>
   problemResponse(c, "unauthenticated", { detail, headers: { "WWW-Authenticate": challenge } });
+
+/** RFC 6750 section 3.1: whoever has shown no bearer token is told what to bring, and of no error. */
+const tokenChallenge = (c: HttpContext, error: string): string =>
+  /^Bearer\b/i.test(c.req.header("Authorization") ?? "")
+    ? `Bearer realm="latchkey", error="${error}"`
+    : 'Bearer realm="latchkey"';
 
 export const forbidden = (c: HttpContext, missing: Scope): Response =>
   problemResponse(c, "forbidden", { detail: `The token lacks the scope ${missing}.` });

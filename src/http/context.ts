@@ -15,6 +15,13 @@ export type HttpContext = Context<HttpEnv>;
 /** Who calls, or the answer to send. Asked once for each request, before anything is looked up. */
 export type Authenticator = (c: HttpContext) => Promise<Result<Caller, Response>>;
 
+/** The query's pairs, in order. Read from the text: see `originOf`. */
+export const queryOf = (c: HttpContext): [name: string, value: string][] => {
+  const [target = ""] = c.req.url.split("#", 1);
+  const at = target.indexOf("?");
+  return at < 0 ? [] : [...new URLSearchParams(target.slice(at))];
+};
+
 /** Where this app is reached: the host, and the path at which another app mounts it; without a trailing slash. */
 export const originOf = (c: HttpContext): string =>
   // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.

@@ -24,7 +24,7 @@ import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { admit, checkRevocation, forbidden } from "./access.ts";
-import { type HttpContext, originOf } from "./context.ts";
+import { type HttpContext, originOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
 import { callObject, isOverloaded } from "./object-call.ts";
@@ -67,7 +67,7 @@ export const keyedOperation =
     const request: Fingerprinted = {
       operation: operation.name,
       params: c.req.param(),
-      query: [...new URL(c.req.url).searchParams],
+      query: queryOf(c),
       body: body.value,
     };
     const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);

@@ -63,7 +63,8 @@ export const PROBLEM_SCHEMA: Schema = {
   description: "RFC 9457 problem details",
   required: ["type", "title", "status", "detail", "code", "retry"],
   properties: {
-    type: { type: "string", format: "uri" },
+    // A path where the request's Host is no host.
+    type: { type: "string", format: "uri-reference" },
     title: { type: "string" },
     status: { type: "integer" },
     detail: { type: "string" },

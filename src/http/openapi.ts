@@ -155,12 +155,14 @@ const operationEntry = (operation: Operation): Schema => ({
     content: { [JSON_TYPE]: { schema: jsonSchema(operation.input, "input") } },
   },
   responses: {
-    "2XX": {
+    [operation.status]: {
       description:
         "Done: by this request, or by an earlier one with this key (then it is marked as a replay).",
       headers: {
         ...refs([IDEMPOTENT_REPLAYED, IDEMPOTENCY_EXPIRES, REQUEST_ID]),
-        Location: { description: "What was made (201 only)", schema: { type: "string" } },
+        ...(operation.status === 201
+          ? { Location: { description: "What was made", schema: { type: "string" } } }
+          : {}),
       },
       content: { [JSON_TYPE]: { schema: jsonSchema(operation.output, "output") } },
     },

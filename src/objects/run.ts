@@ -5,6 +5,7 @@ import type { Submission } from "../journal/submission.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { COMMIT_BUDGET_MS, STORED_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
 import { type Plan, refusedPlan } from "../kernel/plan.ts";
+import { utf8Bytes } from "../kernel/utf8.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import { type KeyCall, keyPath, mountPath } from "./key-call.ts";
 
@@ -36,10 +37,11 @@ export const submissionOf = (
     });
   };
   const answerBody = JSON.stringify(plan.answer.body);
+  const answerBytes = utf8Bytes(answerBody);
   // A plan that refuses has no answer to find fault with.
   const isRefused = plan.guards.some(({ holds }) => holds === "never");
   const flaw =
-    answerBody.length > STORED_RESPONSE_BYTES_MAX
+    answerBytes > STORED_RESPONSE_BYTES_MAX
       ? TOO_LARGE
       : isRefused || HEADER_VALUE.test(plan.answer.link)
         ? undefined
@@ -59,7 +61,7 @@ export const submissionOf = (
         ? refusedPlan({ facts: plan.facts ?? [], refusal: "operation-failed", detail: flaw })
         : plan,
     answerBody: flaw !== undefined ? "{}" : answerBody,
-    bytes: answerBody.length + STATEMENT_BYTES * (1 + plan.effects.length),
+    bytes: answerBytes + STATEMENT_BYTES * (1 + plan.effects.length),
     createdAtMs: startedAtMs,
     expiresAtS,
     forgetAtS: expiresAtS + operation.tombstoneSeconds,

@@ -53,6 +53,8 @@ export type Definition<
   readonly moreScopes?: (body: Json) => readonly Scope[];
   /** Only PUT and DELETE may make it optional. */
   readonly idempotencyKey?: "required" | "optional";
+  /** Of the answer, as OpenAPI promises it: 201 of a POST and 200 of the others, unless said. */
+  readonly status?: Plan["answer"]["status"];
   /** How long the answer is replayed; 24 hours unless said. */
   readonly keyLifetimeSeconds?: number;
   readonly params: Params;
@@ -96,6 +98,8 @@ export type Operation = {
   readonly scope: Scope;
   readonly moreScopes: (body: Json) => readonly Scope[];
   readonly keyRequired: boolean;
+  /** Of every answer that is no refusal. */
+  readonly status: Plan["answer"]["status"];
   readonly keyLifetimeSeconds: number;
   /** How long after that a key is known to be used. */
   readonly tombstoneSeconds: number;
@@ -122,6 +126,7 @@ export const defineOperation = <
 ): Operation => {
   const { name, method, path, read, plan } = definition;
   const refusals = checkDefinition(definition);
+  const status = definition.status ?? (method === "POST" ? 201 : 200);
   return {
     name,
     method,
@@ -130,6 +135,7 @@ export const defineOperation = <
     scope: definition.scope,
     moreScopes: definition.moreScopes ?? (() => []),
     keyRequired: isKeyRequired(definition),
+    status,
     keyLifetimeSeconds: definition.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS,
     tombstoneSeconds: TOMBSTONE_SECONDS,
     params: definition.params,
@@ -151,7 +157,13 @@ export const defineOperation = <
           const facts = (await read?.(input.data, reader, context)) as Facts;
           rest.ids.rewind();
           const planned = plan(input.data, facts, context);
-          return "refusal" in planned ? refusedPlan(planned) : planned;
+          if ("refusal" in planned) return refusedPlan(planned);
+          if (planned.answer.status !== status) {
+            throw new Error(
+              `Operation ${name}: the plan answers ${planned.answer.status}, the definition ${status}.`,
+            );
+          }
+          return planned;
         },
       });
     },

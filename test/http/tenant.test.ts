@@ -110,7 +110,7 @@ describe.each(ROUTINGS)("whose key it is, KEY_OBJECTS=%s", (routing) => {
       const known = await tenant.pay({}, { key, token: null });
       const unknown = await tenant.pay({}, { token: null });
       expect(known).toMatchObject({ status: 401, body: { code: "unauthenticated" } });
-      expect(known.headers.get("WWW-Authenticate")).toMatch(/^Bearer /);
+      expect(known.headers.get("WWW-Authenticate")).toBe('Bearer realm="latchkey"');
       // All that differs is the request's own id.
       expect({ ...known.body, instance: "" }).toEqual({ ...unknown.body, instance: "" });
       expect(await tenant.get(`/v1/idempotency-keys/${key}`, { token: null })).toMatchObject({
@@ -209,19 +209,25 @@ describe("who is nobody", () => {
   const server = () => serverFor("per-key");
 
   it.each([
-    "",
-    "Bearer",
-    "Basic dGVzdDp0ZXN0",
-    "Bearer not-a-token",
-    "Bearer a.b.c",
-    "Token x.y.z",
-  ])("25: Authorization %j gets 401 and makes nothing", async (authorization) => {
-    const tenant = await newTenant(server());
-    const answer = await expectNothingMade(server(), async () =>
-      tenant.pay({}, { token: null, headers: { Authorization: authorization } }),
-    );
-    expect(answer.status).toBe(401);
-  });
+    ["", "no error"],
+    ["Basic dGVzdDp0ZXN0", "no error"],
+    ["Token x.y.z", "no error"],
+    ["Bearer", "invalid_token"],
+    ["Bearer not-a-token", "invalid_token"],
+    ["bearer a.b.c", "invalid_token"],
+  ])(
+    "25: Authorization %j gets 401, is told of %s (RFC 6750 section 3.1), and makes nothing",
+    async (authorization, error) => {
+      const tenant = await newTenant(server());
+      const answer = await expectNothingMade(server(), async () =>
+        tenant.pay({}, { token: null, headers: { Authorization: authorization } }),
+      );
+      expect(answer.status).toBe(401);
+      expect(answer.headers.get("WWW-Authenticate")).toBe(
+        `Bearer realm="latchkey"${error === "no error" ? "" : `, error="${error}"`}`,
+      );
+    },
+  );
 
   const forgeries: [string, (token: Forgery) => Forgery][] = [
     ["alg none and no signature", ({ claims }) => ({ header: { alg: "none" }, claims })],

@@ -185,6 +185,25 @@ describe("sizes and paths", () => {
     expect(parts).toBeLessThan(partsMax);
   });
 
+  it.each(["a b<>", "[::1"])(
+    "33: a Host that is no host (%j) costs a request nothing but its links: it runs once, query and all",
+    async (host) => {
+      const tenant = await openTenant(server());
+      const key = newKey();
+      const said = (target: string): RawRequest => ({
+        ...payment(tenant, key, BODY, [["Host", host]]),
+        target,
+      });
+      expect((await exchange(server().origin, said("/v1/payments?a=1#b=2"))).status).toBe(201);
+      const again = { ...payment(tenant, key, BODY), target: "/v1/payments?a=1" };
+      const replay = await exchange(server().origin, again);
+      expect(replay).toMatchObject({ status: 201 });
+      expect(replay.headers.get("idempotent-replayed")).toBe("true");
+      expect((await exchange(server().origin, said("/v1/payments?a=2"))).status).toBe(422);
+      expect(await transfersOf(server(), tenant, key)).toHaveLength(1);
+    },
+  );
+
   it("32: 415 is judged before 413, and 413 before the key", async () => {
     const tenant = await newTenant(server());
     const tooLarge = ofSize(BODY_BYTES_MAX + 1);

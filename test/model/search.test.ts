@@ -5,7 +5,7 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { type Counterexample, explore, type Search } from "./explore.ts";
 import { COVERED, MUTANTS, mutated } from "./mutants.ts";
-import { type scenarioNamed, SCENARIOS } from "./scenarios.ts";
+import { scenarioNamed, SCENARIOS } from "./scenarios.ts";
 
 /** Above every scenario's number; a search that is cut short fails. */
 const STATES_MAX = 2_000_000;

@@ -29,6 +29,11 @@ export class Random {
     return item;
   }
 
+  shuffled<Item>(items: readonly Item[]): Item[] {
+    const order = items.map((item) => ({ item, at: this.next() }));
+    return order.toSorted((a, b) => a.at - b.at).map(({ item }) => item);
+  }
+
   /** A sequence of its own: what one client draws does not depend on how far another one got. */
   fork(name: string): Random {
     return new Random(`${this.#state}/${name}`);

@@ -4,12 +4,16 @@
  * Nothing is corrected on the way out, and nothing is hidden on the way in.
  */
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export type RawRequest = {
   readonly method: string;
   /** The request target, as it is to stand in the request line. */
   readonly target: string;
-  /** In this order, names as written, repeated as given. `Host` and `Connection: close` are added. */
+  /**
+   * In this order, names as written, repeated as given. `Host` and `Connection: close` are added, unless they are among
+   * them.
+   */
   readonly headers: readonly (readonly [name: string, value: string | Uint8Array])[];
   /** Sent as it is. `Content-Length` is added unless the headers have one, or `Transfer-Encoding`. */
   readonly body?: string | Uint8Array;
@@ -34,8 +38,8 @@ export const requestBytes = (origin: string, { method, target, headers, body }: 
       ? []
       : [["Content-Length", String(payload.byteLength)] as const];
   const lines = [
-    ["Host", new URL(origin).host] as const,
-    ["Connection", "close"] as const,
+    ...(has("host") ? [] : [["Host", new URL(origin).host] as const]),
+    ...(has("connection") ? [] : [["Connection", "close"] as const]),
     ...framing,
     ...headers,
   ].flatMap(([name, value]) => [Buffer.from(`${name}: `), Buffer.from(value), CRLF]);
@@ -67,13 +71,26 @@ export const exchange = async (origin: string, request: RawRequest): Promise<Raw
 export const exchangeBytes = async (
   origin: string,
   bytes: Uint8Array,
-): Promise<RawAnswer | undefined> => {
+): Promise<RawAnswer | undefined> => (await exchangeParts(origin, [bytes]))[0];
+
+/** Sends part after part, with a pause between them, then FIN; every answer that came, in order. */
+export const exchangeParts = async (
+  origin: string,
+  parts: readonly Uint8Array[],
+  pauseMs = 0,
+): Promise<RawAnswer[]> => {
   const socket = await open(origin);
   const received: Buffer[] = [];
   socket.on("data", (data: Buffer) => received.push(data));
-  socket.end(bytes);
-  await closed(socket);
-  return parseAnswer(Buffer.concat(received));
+  const over = closed(socket);
+  for (const [i, part] of parts.entries()) {
+    if (i > 0) await sleep(pauseMs);
+    if (socket.destroyed) break;
+    if (i === parts.length - 1) socket.end(part);
+    else socket.write(part);
+  }
+  await over;
+  return parseAnswers(Buffer.concat(received));
 };
 
 /**
@@ -99,7 +116,7 @@ export const exchangeEndlessly = async (
   }
   socket.end();
   await over;
-  return { answer: parseAnswer(Buffer.concat(received)), parts };
+  return { answer: parseAnswers(Buffer.concat(received))[0], parts };
 };
 
 /** Sends bytes. What it returns breaks the connection off with a reset (RST), not with a polite FIN. */
@@ -139,9 +156,10 @@ const firstOf = async (socket: Socket, events: readonly string[]): Promise<void>
     for (const event of events) socket.on(event, happened);
   });
 
-const parseAnswer = (bytes: Buffer): RawAnswer | undefined => {
+/** Answers one after another; interim ones (1xx) are not among them. */
+const parseAnswers = (bytes: Buffer): RawAnswer[] => {
   const headEnd = bytes.indexOf("\r\n\r\n");
-  if (headEnd < 0) return undefined;
+  if (headEnd < 0) return [];
   const [statusLine = "", ...lines] = bytes.subarray(0, headEnd).toString("latin1").split("\r\n");
   const headers = new Map(
     lines.map((line): [string, string] => {
@@ -149,20 +167,28 @@ const parseAnswer = (bytes: Buffer): RawAnswer | undefined => {
       return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
     }),
   );
-  const body = bytes.subarray(headEnd + 4);
-  return {
-    status: Number(statusLine.split(" ")[1]),
-    headers,
-    text: (headers.get("transfer-encoding") === "chunked" ? unchunk(body) : body).toString("utf8"),
-  };
+  const status = Number(statusLine.split(" ")[1]);
+  const rest = bytes.subarray(headEnd + 4);
+  if (status < 200) return parseAnswers(rest);
+  // RFC 9110 section 15.3.5: it ends with its head.
+  if (status === 204) return [{ status, headers, text: "" }, ...parseAnswers(rest)];
+  const { body, length } =
+    headers.get("transfer-encoding") === "chunked"
+      ? unchunk(rest)
+      : sized(rest, Number(headers.get("content-length") ?? rest.byteLength));
+  return [{ status, headers, text: body.toString("utf8") }, ...parseAnswers(rest.subarray(length))];
 };
 
-const unchunk = (bytes: Buffer): Buffer => {
+const sized = (bytes: Buffer, length: number) => ({ body: bytes.subarray(0, length), length });
+
+const unchunk = (bytes: Buffer): { readonly body: Buffer; readonly length: number } => {
   const pieces: Buffer[] = [];
   for (let at = 0; ;) {
     const lineEnd = bytes.indexOf("\r\n", at);
     const size = Number.parseInt(bytes.subarray(at, lineEnd).toString("latin1"), 16);
-    if (lineEnd < 0 || !(size > 0)) return Buffer.concat(pieces);
+    if (lineEnd < 0 || !(size > 0)) {
+      return { body: Buffer.concat(pieces), length: lineEnd < 0 ? bytes.byteLength : lineEnd + 4 };
+    }
     pieces.push(bytes.subarray(lineEnd + 2, lineEnd + 2 + size));
     at = lineEnd + 2 + size + 2;
   }

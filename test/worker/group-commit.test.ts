@@ -552,6 +552,22 @@ describe("55: an answer over the limit", () => {
     expect(await quantityOf(tenant, "mug")).toBe(0);
   });
 
+  it("55: is measured in bytes: the same number of characters is too much when each has two", async () => {
+    const tenant = await openBooks({ products: { mug: 0 } });
+    const one = incarnation();
+    const lettersOf = (letter: string) =>
+      callOf(
+        tenant,
+        restockAtLength.name,
+        { characters: 200 * 1024, letter },
+        { params: { sku: "mug" } },
+      );
+
+    expect(verdict(await one.submit(lettersOf("e")))).toBe(200);
+    expect(verdict(await one.submit(lettersOf("é")))).toBe(500);
+    expect(await quantityOf(tenant, "mug")).toBe(1);
+  });
+
   it("55: the largest answer that is allowed is stored and replayed byte for byte", async () => {
     const tenant = await openBooks({ products: { mug: 0 } });
     const one = incarnation();

@@ -137,6 +137,14 @@ describe("a definition that keeps the rules", () => {
     expect(define({ method: "DELETE", idempotencyKey: "optional" }).keyRequired).toBe(false);
   });
 
+  it("answers 201 to a POST and 200 to the others, unless it says otherwise", () => {
+    const statuses = (["POST", "PATCH", "PUT", "DELETE"] as const).map(
+      (method) => define({ method }).status,
+    );
+    expect(statuses).toEqual([201, 200, 200, 200]);
+    expect(define({ status: 200 }).status).toBe(200);
+  });
+
   it("lives for a day unless it says otherwise", () => {
     expect(define({}).keyLifetimeSeconds).toBe(KEY_LIFETIME_SECONDS);
     expect(define({ keyLifetimeSeconds: 1 }).keyLifetimeSeconds).toBe(1);
@@ -298,6 +306,13 @@ describe("a request that is ready", () => {
     }
     expect(bodies).toEqual(
       Array.from({ length: 3 }, () => ({ id: "seen_id1 thing_id1 part_id2" })),
+    );
+  });
+
+  it("whose plan answers another status than OpenAPI was told is not carried out", async () => {
+    const operation = define({ status: 200 });
+    await expect(ready(operation).plan(reader, context())).rejects.toThrow(
+      "Operation things.create: the plan answers 201, the definition 200.",
     );
   });
 

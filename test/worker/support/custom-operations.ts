@@ -5,7 +5,12 @@ import { joinSql, sql } from "../../../src/kernel/sql.ts";
 import { productExists, STOCK_CONSTRAINTS } from "../../../src/orders/stock.ts";
 import { defineOperation, noParams } from "../../../src/operations/define-operation.ts";
 
-const shelf = { params: z.strictObject({ sku: z.string() }), scope: "stock:write" } as const;
+const shelf = {
+  params: z.strictObject({ sku: z.string() }),
+  scope: "stock:write",
+  // A POST that makes nothing that has a path.
+  status: 200,
+} as const;
 const pieces = z.strictObject({ pieces: z.int() });
 
 /** A bare UPDATE: no inserted id stands in the way of a second application. */
@@ -78,7 +83,7 @@ export const restockAtLength = defineOperation({
   method: "POST",
   path: "/v1/shelves/{sku}/restock-at-length",
   summary: "Add a piece and say much",
-  input: z.strictObject({ characters: z.int() }),
+  input: z.strictObject({ characters: z.int(), letter: z.string().default("x") }),
   output: z.object({ text: z.string() }),
   refusals: {},
   plan: (input, _facts, { params }) => ({
@@ -87,7 +92,7 @@ export const restockAtLength = defineOperation({
     answer: {
       status: 200,
       link: `/v1/products/${params.sku}`,
-      body: { text: "x".repeat(input.characters) },
+      body: { text: input.letter.repeat(input.characters) },
     },
   }),
 });
@@ -99,6 +104,7 @@ export const repeatEffects = defineOperation({
   path: "/v1/effects",
   summary: "Do nothing, often",
   scope: "payments:write",
+  status: 200,
   params: noParams,
   input: z.strictObject({ effects: z.int() }),
   output: z.object({}),
@@ -124,6 +130,7 @@ export const restockByNames = defineOperation({
   path: "/v1/shelves",
   summary: "Add a piece to each",
   scope: "stock:write",
+  status: 200,
   params: noParams,
   input: z.strictObject({ names: z.int() }),
   output: z.object({}),

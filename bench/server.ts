@@ -38,6 +38,7 @@ export const startBenchServer = async (
       d1Databases: { DB: "bench" },
       durableObjects: {
         KEY_OBJECT: { className: "KeyObject", useSQLite: true },
+        TENANTS: { className: "TenantObject", useSQLite: true },
         REVOCATIONS: { className: "RevocationObject", useSQLite: true },
       },
       d1Persist: join(folder, "d1"),

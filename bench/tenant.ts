@@ -36,7 +36,12 @@ export class Tenant {
   }
 
   /** A keyed request as text. */
-  post(path: string, key: string, body: unknown): string {
+  post(
+    path: string,
+    key: string,
+    body: unknown,
+    more: Readonly<Record<string, string>> = {},
+  ): string {
     return requestText(
       "POST",
       path,
@@ -44,6 +49,7 @@ export class Tenant {
         Authorization: `Bearer ${this.#token}`,
         "Content-Type": "application/json",
         "Idempotency-Key": key,
+        ...more,
       },
       JSON.stringify(body),
     );

@@ -8,6 +8,7 @@
  * - `POST /bench/timeline`: from when to when each payment waited in its object, and each group was on its way to D1,
  *   since it was last asked;
  * - `POST /bench/fill`: makes copies of one answered key, in the journal and in the object's table;
+ * - `POST /bench/hold/{ms}`: a keyed operation that stays in flight so long before it commits;
  * - `POST /bench/restart`: ends an object's life, and takes away its copies if asked.
  */
 import type { DurableObject } from "cloudflare:workers";
@@ -24,9 +25,32 @@ import type { KeyCall, KeyReply } from "../src/objects/key-call.ts";
 import { keyObjectFor } from "../src/objects/key-object.ts";
 import { objectFor } from "../src/objects/routing.ts";
 import { RevocationObject } from "../src/objects/revocation-object.ts";
+import { TenantObject } from "../src/objects/tenant-object.ts";
+import { z } from "zod";
 import { createPayment } from "../src/operations/create-payment.ts";
+import { defineOperation } from "../src/operations/define-operation.ts";
 import { operations, queries } from "../src/operations/registry.ts";
 import type { Timeline } from "./counters.ts";
+
+/** In flight for as long as the path says; it changes nothing. */
+const hold = defineOperation({
+  name: "bench.hold",
+  method: "POST",
+  path: "/bench/hold/{ms}",
+  summary: "Stay in flight",
+  scope: "payments:write",
+  params: z.strictObject({ ms: z.string().regex(/^\d{1,5}$/) }),
+  input: z.strictObject({}),
+  output: z.object({}),
+  refusals: {},
+  read: (_input, _reader, { params }) => scheduler.wait(Number(params.ms)),
+  plan: () => ({
+    guards: [],
+    effects: [],
+    answer: { status: 201, link: "/bench/hold", body: {} },
+  }),
+});
+const measured = [...operations, hold];
 
 const counters = {
   d1Queries: 0,
@@ -82,7 +106,7 @@ type Submits = { submit(call: KeyCall): Promise<KeyReply> };
 const ProductKeyObject: new (
   ctx: DurableObjectState,
   env: Bindings,
-) => DurableObject<Bindings> & Submits = keyObjectFor(operations);
+) => DurableObject<Bindings> & Submits = keyObjectFor(measured);
 
 /** The key object, counting, and with methods of the benchmark's own. */
 export class KeyObject extends ProductKeyObject {
@@ -229,7 +253,7 @@ const restart = async (c: HttpContext): Promise<Response> => {
   return c.json({});
 };
 
-const app = createApp({ operations, queries });
+const app = createApp({ operations: measured, queries });
 app.post("/bench/naive/payments", naivePayment);
 app.post(
   "/bench/empty/payments",
@@ -244,6 +268,6 @@ app.post("/bench/timeline", (c) => {
 app.post("/bench/fill", fill);
 app.post("/bench/restart", restart);
 
-export { RevocationObject };
+export { RevocationObject, TenantObject };
 
 export default app;

@@ -12,10 +12,11 @@ import { join } from "node:path";
 import { Marked, type Tokens } from "marked";
 import { PROBLEMS } from "../src/contract/problems.ts";
 import { idempotencyComponents } from "../src/http/openapi-idempotency.ts";
+import { benchmarkTable, evidenceSections } from "./evidence-table.ts";
 import { root } from "./tool.ts";
 
 /** In the order of the navigation. */
-const GUIDES = ["concepts", "client-guide", "operating", "openapi"] as const;
+const GUIDES = ["concepts", "client-guide", "operating", "openapi", "evidence"] as const;
 
 /** Files by their path from the root, with the content that they should have. */
 export const docsFiles = (): ReadonlyMap<string, string> => {
@@ -78,6 +79,8 @@ const limitsTable = (): string => {
 const TABLES: Readonly<Record<string, () => string>> = {
   problems: problemsTable,
   limits: limitsTable,
+  evidence: evidenceSections,
+  benchmark: benchmarkTable,
 };
 
 const table = (columns: readonly string[], rows: readonly (readonly string[])[]): string =>

@@ -9,7 +9,7 @@ import { root } from "./tool.ts";
 
 export const recordsFolder = join(root, "docs/evidence");
 
-export const Record = z.object({
+export const EvidenceRecord = z.object({
   command: z.string(),
   /** UTC, the day only: how long it takes is the machine's. */
   recordedOn: z.iso.date(),
@@ -17,11 +17,15 @@ export const Record = z.object({
   figures: z.record(z.string(), z.json()),
 });
 
-export type Record = z.output<typeof Record>;
+type EvidenceRecord = z.output<typeof EvidenceRecord>;
 
 /** @param command as it is typed, seed and all */
-export const record = (name: string, command: string, figures: Record["figures"]): void => {
-  const written: Record = {
+export const record = (
+  name: string,
+  command: string,
+  figures: Readonly<Record<string, unknown>>,
+): void => {
+  const written = {
     command,
     recordedOn: new Date().toISOString().slice(0, 10),
     versions: versions(),
@@ -32,7 +36,7 @@ export const record = (name: string, command: string, figures: Record["figures"]
 };
 
 /** What ran is what is installed. */
-const versions = (): Record["versions"] => ({
+const versions = (): EvidenceRecord["versions"] => ({
   node: process.versions.node,
   ...Object.fromEntries(
     ["workerd", "miniflare", "wrangler", "hono", "zod"].map((name) => [name, versionOf(name)]),

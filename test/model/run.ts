@@ -1,7 +1,8 @@
 /**
- * `npm run model`: the longer search. One line of JSON: states, depth and seconds of all scenarios together, and for
+ * `npm run model [-- --record]`: the longer search. One line of JSON: states, depth and seconds of all scenarios together, and for
  * each mutant how many steps its counterexample has. A broken promise is printed as a trace, and the exit code is 1.
  */
+import { record } from "../../scripts/record.ts";
 import { explore } from "./explore.ts";
 import { MUTANTS, mutated } from "./mutants.ts";
 import { scenarioNamed, SCENARIOS } from "./scenarios.ts";
@@ -31,4 +32,6 @@ for (const mutant of MUTANTS) {
   if (counterexample === undefined) process.exitCode = 1;
 }
 
-console.log(JSON.stringify({ states, depth, seconds: Number(seconds.toFixed(1)), mutants }));
+const figures = { states, depth, seconds: Number(seconds.toFixed(1)), mutants };
+console.log(JSON.stringify(figures));
+if (process.argv.includes("--record")) record("model", "npm run model", figures);

@@ -104,11 +104,18 @@ export class Copies {
   /** When the next pass may begin, milliseconds since the epoch. */
   #restsUntilMs = 0;
   readonly #alarm: Alarm;
+  readonly #sweepIntervalMs: number;
 
-  constructor(storage: CopyStorage, alarm: Alarm, epoch: number) {
+  constructor(
+    storage: CopyStorage,
+    alarm: Alarm,
+    epoch: number,
+    sweepIntervalMs: number = SWEEP_INTERVAL_MS,
+  ) {
     this.#storage = storage;
     this.#alarm = alarm;
     this.#epoch = epoch;
+    this.#sweepIntervalMs = sweepIntervalMs;
   }
 
   /** How many copies are not written yet. */
@@ -170,7 +177,7 @@ export class Copies {
       this.#createTable();
       for (const [key, copy] of batch) this.#write(key, copy);
     });
-    await this.#alarm.noLaterThan(Math.max(dueAtMs, nowMs + SWEEP_INTERVAL_MS));
+    await this.#alarm.noLaterThan(Math.max(dueAtMs, nowMs + this.#sweepIntervalMs));
   }
 
   /**
@@ -230,7 +237,7 @@ export class Copies {
     }
     this.#pass = undefined;
     this.#soonestS = pass.soonestS;
-    this.#restsUntilMs = nowMs + Math.max(SWEEP_INTERVAL_MS, pass.rows * SWEEP_REST_MS_PER_ROW);
+    this.#restsUntilMs = nowMs + Math.max(this.#sweepIntervalMs, pass.rows * SWEEP_REST_MS_PER_ROW);
   }
 
   #sweepOne(key: string, nowS: number): void {

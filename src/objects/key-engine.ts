@@ -84,6 +84,8 @@ export type KeyEngineSetup = {
   readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
   /** Generation of the database; see `RESTORE_EPOCH`. */
   readonly epoch: number;
+  /** Between two sweeps; `SWEEP_INTERVAL_MS` unless given. */
+  readonly sweepIntervalMs?: number | undefined;
   /** Keys the hashes of members. */
   readonly hashSecret: string;
 };
@@ -125,7 +127,7 @@ export class KeyEngine {
     this.#setup = setup;
     this.#operations = new Map(setup.operations.map((operation) => [operation.name, operation]));
     this.#alarm = new Alarm(setup.storage);
-    this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch);
+    this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch, setup.sweepIntervalMs);
     this.#intents = new Intents(setup.storage, this.#alarm);
     this.#startedAtMs = clock();
   }

@@ -1,7 +1,7 @@
 /** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
 import { DurableObject } from "cloudflare:workers";
 import { type Bindings, parseEngineSettings } from "../env.ts";
-import { type Clock, systemClock } from "../kernel/clock.ts";
+import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
@@ -30,7 +30,7 @@ export type KeyObjectClass = new (
 
 /** What the tests replace. */
 export type KeyObjectParts = {
-  readonly clock?: Clock;
+  readonly sweepIntervalMs?: number;
   /** Puts something around the object's storage. */
   readonly storage?: (real: EngineStorage) => EngineStorage;
 };
@@ -38,7 +38,7 @@ export type KeyObjectParts = {
 /** The class to export and bind as `KEY_OBJECT`, for these operations. */
 export const keyObjectFor = (
   operations: readonly Operation[],
-  { clock = systemClock, storage = (real) => real }: KeyObjectParts = {},
+  { sweepIntervalMs, storage = (real) => real }: KeyObjectParts = {},
 ): KeyObjectClass => {
   checkCatalogue({ operations, queries: [] });
   return class KeyObject extends DurableObject<Bindings> {
@@ -52,11 +52,12 @@ export const keyObjectFor = (
         databaseBytesMax: settings.DATABASE_BYTES_MAX,
         storage: storage(ctx.storage),
         operations,
-        clock,
+        clock: systemClock,
         randomness: systemRandomness,
         pause: (ms) => scheduler.wait(ms),
         keepAlive: (work) => ctx.waitUntil(work),
         alert: (event, facts) => console.error(JSON.stringify({ level: "alert", event, ...facts })),
+        sweepIntervalMs,
         epoch: settings.RESTORE_EPOCH,
         hashSecret: settings.FINGERPRINT_SECRET,
       });

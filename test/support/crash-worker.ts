@@ -5,7 +5,6 @@
  * happen, and the controller's SIGKILL ends the wait. Everything else in the process runs on.
  */
 import { env } from "cloudflare:workers";
-import { SWEEP_INTERVAL_MS } from "../../src/kernel/limits.ts";
 import { keyObjectFor } from "../../src/objects/key-object.ts";
 import { operations } from "../../src/operations/registry.ts";
 import { KeyObject as DeployedKeyObject } from "../../src/worker.ts";
@@ -37,13 +36,7 @@ globalThis.latchkeyCrashPoint = async (point) => {
 };
 
 const keyLifetimeSeconds = Number(rig.CRASH_KEY_LIFETIME_SECONDS ?? 0);
-const sweepMs = Number(rig.CRASH_SWEEP_SECONDS ?? 0) * 1_000;
-
-/**
- * Sweeps are a quarter of an hour apart on the object's clock, and alarms ring by the runtime's. An object whose
- * clock is late by almost that quarter asks for its next alarm in seconds.
- */
-const lateClock = (): number => Date.now() - SWEEP_INTERVAL_MS + sweepMs;
+const sweepIntervalMs = Number(rig.CRASH_SWEEP_SECONDS ?? 0) * 1_000;
 
 /** The deployed class, unless keys are to expire. */
 export const KeyObject =
@@ -55,5 +48,5 @@ export const KeyObject =
           keyLifetimeSeconds,
           tombstoneSeconds: Number(rig.CRASH_TOMBSTONE_SECONDS ?? operation.tombstoneSeconds),
         })),
-        { clock: lateClock },
+        { sweepIntervalMs },
       );

@@ -35,7 +35,9 @@ type Sample = {
   readonly memoryMb: number;
   readonly objectsKb: number;
   readonly journalRows: number;
-  readonly storedAnswers: number;
+  /** Keys that the journal knows, and answers that it holds, for each request of the last minute: the load wavers. */
+  readonly keysPerRequest: number;
+  readonly answersPerRequest: number;
   /** Bytes of the database for each row of business. */
   readonly databaseBytesPerRow: number;
 };
@@ -43,8 +45,8 @@ type Sample = {
 const CURVES = [
   "memoryMb",
   "objectsKb",
-  "journalRows",
-  "storedAnswers",
+  "keysPerRequest",
+  "answersPerRequest",
   "databaseBytesPerRow",
 ] as const;
 
@@ -80,7 +82,7 @@ await main(async () => {
       const diesAtMs = Math.min(endsAtMs, Date.now() + LIFE_MS);
       while (Date.now() + SAMPLE_MS < diesAtMs) {
         await sleep(SAMPLE_MS);
-        const sample = await sampleOf(server, clients, startedAtMs);
+        const sample = await sampleOf(server, clients, startedAtMs, samples);
         samples.push(sample);
         console.log(JSON.stringify(sample));
       }
@@ -113,6 +115,7 @@ async function sampleOf(
   server: CrashServer,
   clients: Clients,
   startedAtMs: number,
+  before: readonly Sample[],
 ): Promise<Sample> {
   const [row] = await server.query(
     `SELECT (SELECT COUNT(*) FROM journal) AS keys, (SELECT COUNT(*) FROM journal WHERE body IS NOT NULL) AS answers,
@@ -120,13 +123,17 @@ async function sampleOf(
          + (SELECT COUNT(*) FROM accounts) AS business`,
   );
   const { database, objects } = server.stateBytes();
+  const seconds = Math.round((Date.now() - startedAtMs) / 1_000);
+  const minuteAgo = before.findLast((sample) => sample.seconds <= seconds - 60)?.requests ?? 0;
+  const recent = Math.max(1, clients.sends - minuteAgo);
   return {
-    seconds: Math.round((Date.now() - startedAtMs) / 1_000),
+    seconds,
     requests: clients.sends,
     memoryMb: Math.round(memoryOf(server.group) / 1024),
     objectsKb: Math.round(objects / 1024),
     journalRows: Number(row?.["keys"]),
-    storedAnswers: Number(row?.["answers"]),
+    keysPerRequest: hundredths(Number(row?.["keys"]) / recent),
+    answersPerRequest: hundredths(Number(row?.["answers"]) / recent),
     databaseBytesPerRow: Math.round(database / Math.max(1, Number(row?.["business"]))),
   };
 }
@@ -146,14 +153,18 @@ function growthOf(samples: readonly Sample[]): Record<(typeof CURVES)[number], n
   const middle = samples.slice(third, 2 * third);
   const last = samples.slice(2 * third);
   const growth = (curve: (typeof CURVES)[number]): number =>
-    Math.round((100 * median(last, curve)) / median(middle, curve)) / 100;
+    hundredths(median(last, curve) / median(middle, curve));
   return {
     memoryMb: growth("memoryMb"),
     objectsKb: growth("objectsKb"),
-    journalRows: growth("journalRows"),
-    storedAnswers: growth("storedAnswers"),
+    keysPerRequest: growth("keysPerRequest"),
+    answersPerRequest: growth("answersPerRequest"),
     databaseBytesPerRow: growth("databaseBytesPerRow"),
   };
+}
+
+function hundredths(value: number): number {
+  return Math.round(100 * value) / 100;
 }
 
 function median(samples: readonly Sample[], curve: (typeof CURVES)[number]): number {

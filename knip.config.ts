@@ -6,9 +6,11 @@ const config: KnipConfig = {
   entry: [
     "scripts/redocly-idempotency.ts",
     "bench/worker.ts",
+    "mutants/prose.ts",
+    "mutants/vitest.config.mts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test}/**/*.{ts,tsx}"],
+  project: ["{src,scripts,bench,test,mutants}/**/*.{ts,mts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

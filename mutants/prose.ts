@@ -7,20 +7,27 @@
 type NodePath = {
   readonly node: {
     readonly type: string;
-    readonly key?: { readonly type: string; readonly name?: string };
+    readonly key?: { readonly name?: string };
+    readonly callee?: { readonly property?: { readonly name?: string } };
   };
   readonly parentPath: NodePath | null;
 };
 
-const PROSE = new Set(["title", "cause", "cure", "detail", "description", "examples"]);
+const PROSE = new Set(["title", "cause", "cure", "detail"]);
 
 const shouldIgnore = (path: NodePath): string | undefined => {
-  const { type } = path.node;
-  if (type !== "StringLiteral" && type !== "TemplateLiteral") return undefined;
   const parent = path.parentPath?.node;
-  return parent?.type === "ObjectProperty" && PROSE.has(parent.key?.name ?? "")
-    ? "prose: its wording promises nothing"
-    : undefined;
+  switch (path.node.type) {
+    case "StringLiteral":
+    case "TemplateLiteral":
+      return parent?.type === "ObjectProperty" && PROSE.has(parent.key?.name ?? "")
+        ? "prose: its wording promises nothing"
+        : undefined;
+    case "ObjectExpression":
+      // What a schema says of itself to the reader of the OpenAPI document.
+      return parent?.callee?.property?.name === "meta" ? "prose: documentation only" : undefined;
+  }
+  return undefined;
 };
 
 export const strykerPlugins = [{ kind: "Ignore", name: "prose", value: { shouldIgnore } }];

@@ -2,8 +2,8 @@
  * `npm run mutants`: changes the code that decides, one place at a time, and counts the changes that the unit tests
  * notice. What follows `--` goes to Stryker: `--mutate src/kernel/json.ts`, `--incremental`, `--concurrency 1`.
  *
- * Prints a table, what survived, and one line of JSON; a run over everything writes it to mutants/latest.json
- * as well. Fails if fewer are killed than `break` in mutants/stryker.config.json asks for.
+ * Prints what survived, a table, and one line of JSON; a whole run from nothing writes it to mutants/latest.json as
+ * well. Fails if fewer are killed than `break` in mutants/stryker.config.json asks for.
  */
 import { type SpawnOptions, spawn } from "node:child_process";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -144,7 +144,7 @@ await main(async () => {
   );
   console.log(`\n${Math.round((Date.now() - startedMs) / 1000)} seconds`);
 
-  if (passedOn.length === 0 || passedOn.includes("--incremental")) {
+  if (!passedOn.some((option) => /^--(mutate|incremental|force)/.test(option))) {
     const latest = {
       date: new Date().toISOString().slice(0, 10),
       stryker: versionIn(STRYKER),

@@ -10,9 +10,11 @@ const config: KnipConfig = {
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",
     "bench/worker.ts",
+    "mutants/prose.ts",
+    "mutants/vitest.config.mts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test,web,examples}/**/*.{ts,tsx}"],
+  project: ["{src,scripts,bench,test,web,examples,mutants}/**/*.{ts,mts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

@@ -140,6 +140,7 @@ describe("the problem document", () => {
       0,
     );
     expect(problemDocument("rate-limited", ORIGIN)["retry"]).not.toHaveProperty("afterMs");
+    expect(problemDocument("rate-limited", ORIGIN)).not.toHaveProperty("instance");
   });
 
   it("takes an operation's own problem under its own code", () => {

@@ -4,6 +4,7 @@ import {
   decide,
   type Decision,
   isExpired,
+  isSettled,
   type KeyKnowledge,
   type KeyRecord,
 } from "../../../src/idempotency/key-record.ts";
@@ -205,4 +206,14 @@ describe("56: expiry is a whole second", () => {
   ])("%i ms from it: expired is %s", (offset, expired) => {
     expect(isExpired({ expiresAtS: EXPIRES_AT_S }, EXPIRES_AT_S * 1000 + offset)).toBe(expired);
   });
+});
+
+it.each([
+  ["final", true],
+  ["erased", true],
+  ["expired", true],
+  ["in-flight", false],
+  ["uncertain", false],
+] as const)("a record that is %s is settled, so that it may be copied: %s", (state, settled) => {
+  expect(isSettled(record(state))).toBe(settled);
 });

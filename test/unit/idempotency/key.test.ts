@@ -58,6 +58,26 @@ describe("the length of a key", () => {
   });
 });
 
+describe("a refused key", () => {
+  it.each([
+    ['"', 1],
+    ['""', 0],
+    ['"k"', 1],
+    ["kk", 2],
+  ])("3: %s is counted without the quotes of the structured form: %i", (header, count) => {
+    expect(parseIdempotencyKey(header)).toMatchObject({
+      failure: { detail: `The key has ${count} characters; 16 to 255 are accepted.` },
+    });
+  });
+
+  it("5, 6: hears what a key may hold, and never the key", () => {
+    const result = parseIdempotencyKey(`${KEY}, ${KEY}`);
+    const detail = result.ok ? "" : result.failure.detail;
+    expect(detail).toMatch(/printable ASCII.*sent once/);
+    expect(detail).not.toContain(KEY);
+  });
+});
+
 describe("the two forms of a key", () => {
   it('7: "k…" and k… are one key', () => {
     expect(read(`"${KEY}"`)).toBe(`key ${KEY}`);

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { classifyFailure } from "../../../src/journal/database.ts";
+import { classifyFailure, statement } from "../../../src/journal/database.ts";
+import { STATEMENT_PARAMS_MAX } from "../../../src/kernel/limits.ts";
+import { joinSql, sql } from "../../../src/kernel/sql.ts";
 import { withTimeout } from "../../../src/kernel/timeout.ts";
 
 /** As D1 words it, by what went wrong. */
@@ -84,4 +86,36 @@ it("50: an answer that does not come proves nothing of what was sent", async () 
   const never = new Promise<never>(() => undefined);
   const late = await withTimeout(never, 5).catch((error: unknown) => error);
   expect(classifyFailure(late).kind).toBe("unknown");
+});
+
+describe("a statement with more parameters than D1 takes", () => {
+  const reached = (): never => {
+    throw new Error("the database was reached");
+  };
+  /** What comes of a statement with so many parameters: this database only says that it was asked. */
+  const failureWith = (count: number): unknown => {
+    const values = Array.from({ length: count }, (_, i) => sql`${i}`);
+    try {
+      return statement({ prepare: reached, batch: reached }, sql`SELECT ${joinSql(values, ", ")}`);
+    } catch (error) {
+      return error;
+    }
+  };
+
+  it("is not sent; one with as many as it takes is", () => {
+    expect(failureWith(STATEMENT_PARAMS_MAX)).toMatchObject({
+      message: "the database was reached",
+    });
+    expect(failureWith(STATEMENT_PARAMS_MAX + 1)).toMatchObject({
+      name: "StatementRefused",
+      message: "A statement has 101 parameters; D1 takes 100.",
+    });
+  });
+
+  it("52: has certainly changed nothing", () => {
+    expect(classifyFailure(failureWith(STATEMENT_PARAMS_MAX + 1))).toEqual({
+      kind: "aborted",
+      constraint: "A statement has 101 parameters; D1 takes 100.",
+    });
+  });
 });

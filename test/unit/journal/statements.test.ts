@@ -17,6 +17,7 @@ import {
   type Guard,
   insertEach,
   type Plan,
+  refusedPlan,
   require,
   update,
   valueOf,
@@ -333,6 +334,12 @@ describe("guards", () => {
     expect(things()).toEqual([]);
   });
 
+  it("62: of a plan that is nothing but a refusal store it like any other", () => {
+    const plan = refusedPlan({ facts: [], refusal: "gone", detail: "x" });
+    expect(commit(send(plan))).toMatchObject({ refusal: "gone", status: 409 });
+    expect(journal()).toMatchObject([{ link: null }]);
+  });
+
   it("that are absent accept, and a forced refusal stands above those that hold", () => {
     put("a", "t0", 5);
     const refused: Send = {
@@ -488,6 +495,12 @@ describe("effects", () => {
     expect(things()).toEqual([["a", "t0", 1]]);
   });
 
+  it("change all columns that they name", () => {
+    put("a", "t1", 7);
+    commit(send({ effects: [update("things", { id: "t2", n: 8 }, thing("t1"))] }));
+    expect(things()).toEqual([["a", "t2", 8]]);
+  });
+
   it("for each of many items are one statement, which happens once and only if accepted", () => {
     const each = insertEach(
       "things",
@@ -600,6 +613,13 @@ describe("computed members", () => {
     const results = db.batch(statementsOf(send({ effects, answer: { ...answer, computed } })));
     expect(results.at(-1)).toEqual([{ body: '{"id":"t1","n":42}' }]);
     expect(journal()).toMatchObject([{ body: '{"id":"t1","n":42}' }]);
+  });
+
+  it("may be several", () => {
+    put("a", "t1", 41);
+    const several = { ...computed, name: valueOf("things", "id", thing("t1")) };
+    commit(send({ effects, answer: { ...answer, computed: several } }));
+    expect(journal()).toMatchObject([{ body: '{"id":"t1","n":42,"name":"t1"}' }]);
   });
 
   it("62: do not touch a refusal's text", () => {

@@ -51,6 +51,12 @@ describe("what strict JSON accepts", () => {
     });
   });
 
+  it("an array may hold one string several times, also one that no member may be called", () => {
+    for (const text of ['["a","a","a"]', '{"a":["a",1,"a"]}', '[1,"__proto__","__proto__"]']) {
+      expect(parsed(text)).toEqual(JSON.parse(text));
+    }
+  });
+
   it("15: 1, 1.0, 1e0 and 10e-1 are one number", () => {
     for (const text of ["1", "1.0", "1.000", "1e0", "1E+0", "10e-1", "0.1e1"]) {
       expect(canonicalJson(parsed(text))).toBe("1");

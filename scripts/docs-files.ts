@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { Marked, type Tokens } from "marked";
 import { PROBLEMS } from "../src/contract/problems.ts";
 import { idempotencyComponents } from "../src/http/openapi-idempotency.ts";
-import { benchmarkTable, evidenceSections } from "./evidence-table.ts";
+import { benchmarkTable, evidenceSections, mutantsTable } from "./evidence-table.ts";
 import { root } from "./tool.ts";
 
 /** In the order of the navigation. */
@@ -80,6 +80,7 @@ const TABLES: Readonly<Record<string, () => string>> = {
   problems: problemsTable,
   limits: limitsTable,
   evidence: evidenceSections,
+  mutants: mutantsTable,
   benchmark: benchmarkTable,
 };
 

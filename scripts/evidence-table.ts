@@ -1,6 +1,7 @@
 /** What the long commands have shown, as Markdown for docs/evidence.md: read from what they recorded. */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { EvidenceRecord, recordsFolder } from "./record.ts";
 import { root } from "./tool.ts";
 
@@ -19,7 +20,6 @@ const SHOWN = [
   ["model", "the product's own decisions in every order of events of a small world"],
   ["fuzz", "requests from the served OpenAPI document, good, broken and badly framed"],
   ["soak", "steady load with kills while keys expire, are swept and are forgotten"],
-  ["mutants", "mistakes planted in the pure core that a unit test must notice"],
 ] as const;
 
 /** A section for each record that is there. */
@@ -39,6 +39,16 @@ export const evidenceSections = (): string =>
       `Recorded on ${recordedOn} with ${named.join(", ")}.`,
     ];
   }).join("\n\n");
+
+/** What of the changes to the pure core the unit tests have noticed, from mutants/latest.json. */
+export const mutantsTable = (): string => {
+  const { files: _, ...figures } = Mutants.parse(
+    JSON.parse(readFileSync(join(root, "mutants/latest.json"), "utf8")),
+  );
+  return linesOf(figures);
+};
+
+const Mutants = z.looseObject({ files: z.unknown() });
 
 /** The benchmark's figures, as they stand in bench/latest.json. */
 export const benchmarkTable = (): string => {

@@ -162,6 +162,9 @@ export class ApiDocument {
   judge(asked: Documented | undefined, method: string, answer: RawAnswer): string[] {
     const { status, headers, text } = answer;
     const faults: string[] = [];
+    // The root leads people to the documentation, which is no part of the API; a target without a path is the root.
+    const isLedToDocs = status === 302 && headers.get("location") === "docs";
+    if (isLedToDocs && (method === "GET" || method === "HEAD")) return faults;
     const declared =
       asked === undefined
         ? undefined

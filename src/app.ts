@@ -52,8 +52,8 @@ const createRoutes = <Env>(
   const readSettings = hasOwnTokens ? settingsOf : engineSettingsOf;
   const authenticator = host?.authenticate === undefined ? byToken : byHost(host.authenticate);
   const configured: MiddlewareHandler<HttpEnv> = async (c, next) => {
-    c.set("settings", readSettings(c.env));
-    c.set("authenticator", authenticator);
+    c.set("latchkey.settings", readSettings(c.env));
+    c.set("latchkey.authenticator", authenticator);
     await next();
   };
   const around: MiddlewareHandler<HttpEnv>[] = [];
@@ -106,7 +106,7 @@ const createRoutes = <Env>(
       JSON.stringify({
         level: "error",
         event: "unhandled",
-        requestId: c.get("requestId"),
+        requestId: c.get("latchkey.requestId"),
         error: String(error),
         stack: error.stack,
       }),
@@ -117,9 +117,9 @@ const createRoutes = <Env>(
 };
 
 const identified: MiddlewareHandler<HttpEnv> = async (c, next) => {
-  c.set("requestId", crypto.randomUUID());
+  c.set("latchkey.requestId", crypto.randomUUID());
   await next();
-  c.res.headers.set(REQUEST_ID, c.get("requestId"));
+  c.res.headers.set(REQUEST_ID, c.get("latchkey.requestId"));
 };
 
 /** The host may have a route of its own for another method of our path, also one that it adds after the mount. */

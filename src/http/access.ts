@@ -12,7 +12,7 @@ export const admit = async (
   c: HttpContext,
   needed: readonly Scope[],
 ): Promise<Result<Caller, Response>> => {
-  const caller = await c.get("authenticator")(c);
+  const caller = await c.get("latchkey.authenticator")(c);
   if (!caller.ok) return caller;
   const missing = needed.find((scope) => !caller.value.scopes.has(scope));
   return missing === undefined ? caller : fail(forbidden(c, missing));

@@ -7,13 +7,28 @@ import type { Caller } from "./authentication.ts";
 
 export type HttpEnv = {
   Bindings: Bindings;
-  Variables: { requestId: string; settings: EngineSettings; authenticator: Authenticator };
+  /** Named apart from those of an app that we are mounted in. */
+  Variables: {
+    "latchkey.requestId": string;
+    "latchkey.settings": EngineSettings;
+    "latchkey.authenticator": Authenticator;
+  };
 };
 
 export type HttpContext = Context<HttpEnv>;
 
 /** Who calls, or the answer to send. Asked once for each request, before anything is looked up. */
 export type Authenticator = (c: HttpContext) => Promise<Result<Caller, Response>>;
+
+/** The parameters that a definition's path names; the path that it is mounted at may have others, which are its host's. */
+export const paramsOf = (c: HttpContext, path: string): Record<string, string> => {
+  const given: Record<string, string> = c.req.param();
+  return Object.fromEntries(
+    [...path.matchAll(/\{(\w+)\}/g)].flatMap(([, name = ""]) =>
+      given[name] === undefined ? [] : [[name, given[name]]],
+    ),
+  );
+};
 
 /** The query's pairs, in order. Read from the text: see `originOf`. */
 export const queryOf = (c: HttpContext): [name: string, value: string][] => {

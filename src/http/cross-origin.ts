@@ -14,7 +14,7 @@ import type { HttpEnv } from "./context.ts";
 const PREFLIGHT_SECONDS = 7_200;
 
 export const crossOrigin = createMiddleware<HttpEnv>((c, next) => {
-  const { CORS_ORIGINS } = c.get("settings");
+  const { CORS_ORIGINS } = c.get("latchkey.settings");
   if (CORS_ORIGINS.length === 0) return next();
   return cors({
     origin: CORS_ORIGINS.includes("*") ? "*" : [...CORS_ORIGINS],

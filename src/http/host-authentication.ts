@@ -12,7 +12,7 @@ import { problemResponse } from "./problem-response.ts";
 /** Whose request this is and what it may do; or a sentence why it is nobody's, for the 401. */
 export type HostCaller =
   /** Scopes that are none, or operators', are dropped. */
-  | { readonly tenant: string; readonly scopes: Iterable<string> }
+  | { readonly tenant: string; readonly scopes: readonly string[] | ReadonlySet<string> }
   | {
       readonly refused: string;
       /** The `WWW-Authenticate` of the 401; "Bearer" unless said. */
@@ -40,7 +40,7 @@ export const byHost =
         JSON.stringify({
           level: "error",
           event: "authenticator-failed",
-          requestId: c.get("requestId"),
+          requestId: c.get("latchkey.requestId"),
           error: String(error),
         }),
       );

@@ -28,6 +28,11 @@ export const checkMediaType = (headers: Headers): Result<undefined, BodyFailure>
 
 /** The bytes of the body, at most `BODY_BYTES_MAX`, whatever Content-Length says. */
 export const readBytes = async (request: Request): Promise<Result<Uint8Array, BodyFailure>> => {
+  if (request.bodyUsed) {
+    throw new Error(
+      "The body was read before Latchkey saw it: clone the request in your middleware.",
+    );
+  }
   const announced = Number(request.headers.get("content-length") ?? 0);
   if (announced > BODY_BYTES_MAX) return tooLarge();
   try {

@@ -16,7 +16,7 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   const key = parseIdempotencyKey(c.req.param("key"));
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
-  const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
+  const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);
   let erasure: Erasure;
   try {
     erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value));

@@ -29,7 +29,7 @@ export const keyListRoute = async (c: HttpContext): Promise<Response> => {
   const nowMs = Date.now();
   try {
     const { tenant } = admitted.value;
-    const db = await databaseFor(c.env, c.get("settings"), tenant);
+    const db = await databaseFor(c.env, c.get("latchkey.settings"), tenant);
     const page = await withTimeout(
       listRecords(db, tenant, state, {
         after,

@@ -14,7 +14,7 @@ export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
   const key = parseIdempotencyKey(c.req.param("key"));
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
-  const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
+  const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);
   // An object that does not answer is as little known of as a database that does not.
   const status = await callObject(c.env, object, (stub) => stub.lookUp(tenant, key.value)).catch(
     () => "unavailable" as const,

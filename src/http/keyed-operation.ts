@@ -24,7 +24,7 @@ import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { admit, checkRevocation, forbidden } from "./access.ts";
-import { type HttpContext, originOf, queryOf } from "./context.ts";
+import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
 import { callObject, isOverloaded } from "./object-call.ts";
@@ -66,11 +66,11 @@ export const keyedOperation =
 
     const request: Fingerprinted = {
       operation: operation.name,
-      params: c.req.param(),
+      params: paramsOf(c, operation.path),
       query: queryOf(c),
       body: body.value,
     };
-    const object = objectFor(tenant, key.value, c.get("settings").KEY_OBJECTS);
+    const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);
     const print = fingerprint(request);
     if (print === undefined) throw new Error("The current fingerprint version is not computable.");
     const prefer = c.req.header("Prefer");
@@ -84,7 +84,7 @@ export const keyedOperation =
           request,
           fingerprint: print,
           fingerprintVersion: FINGERPRINT_VERSION,
-          requestId: c.get("requestId"),
+          requestId: c.get("latchkey.requestId"),
           origin: originOf(c),
           waitMs: waitMsOf(prefer),
           detached: prefersAsync(prefer),
@@ -106,7 +106,7 @@ const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
     JSON.stringify({
       level: "error",
       event: "object-call-broken",
-      requestId: c.get("requestId"),
+      requestId: c.get("latchkey.requestId"),
       error: String(error),
     }),
   );

@@ -345,5 +345,30 @@ const parametersOf = (schema: z.ZodType, place: "path" | "query"): Schema[] => {
 
 const jsonSchema = (schema: z.ZodType, io: "input" | "output"): Schema => {
   const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
-  return rest;
+  return withoutReferences(rest);
+};
+
+/**
+ * With every named part in its place: references of a schema are to itself, and it stands inside a larger document. A
+ * part that contains itself ends as "anything".
+ */
+const withoutReferences = (root: Schema): Schema => {
+  const { $defs: defs = {}, ...whole } = root;
+  const parts: Readonly<Record<string, unknown>> = { "#": whole };
+  for (const [name, part] of Object.entries(defs as Schema)) {
+    Object.assign(parts, { [`#/$defs/${name}`]: part });
+  }
+  const inline = (value: unknown, within: readonly string[]): unknown => {
+    if (Array.isArray(value)) return value.map((item) => inline(item, within));
+    if (typeof value !== "object" || value === null) return value;
+    const reference: unknown = Reflect.get(value, "$ref");
+    if (typeof reference === "string") {
+      if (within.includes(reference) || !Object.hasOwn(parts, reference)) return {};
+      return inline(parts[reference], [...within, reference]);
+    }
+    return Object.fromEntries(
+      Object.entries(value).map(([name, member]) => [name, inline(member, within)]),
+    );
+  };
+  return inline(whole, ["#"]) as Schema;
 };

@@ -22,11 +22,13 @@ export const problemResponse = (
   const { shouldRetry } = PROBLEMS[code];
   // One answer of the table has two statuses to choose from: clients that know only one of them exist.
   const status =
-    code === "request-in-flight" ? c.get("settings").IN_FLIGHT_STATUS : PROBLEMS[code].status;
+    code === "request-in-flight"
+      ? c.get("latchkey.settings").IN_FLIGHT_STATUS
+      : PROBLEMS[code].status;
   const afterMs = shouldRetry ? (details.afterMs ?? RETRY_AFTER_DEFAULT_MS) : undefined;
   const document = problemDocument(code, originOf(c), {
     ...details,
-    instance: details.instance ?? `urn:latchkey:request:${c.get("requestId")}`,
+    instance: details.instance ?? `urn:latchkey:request:${c.get("latchkey.requestId")}`,
     ...(afterMs === undefined ? {} : { afterMs: Math.ceil(afterMs) }),
   });
   return new Response(JSON.stringify({ ...document, status }), {

@@ -3,7 +3,7 @@ import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import { databaseFor, DatabaseUnknown } from "../objects/tenant-database.ts";
 import type { Query } from "../operations/define-query.ts";
 import { admit } from "./access.ts";
-import type { HttpContext } from "./context.ts";
+import { type HttpContext, paramsOf } from "./context.ts";
 import { problemResponse } from "./problem-response.ts";
 
 export const queryRoute =
@@ -13,8 +13,11 @@ export const queryRoute =
     if (!admitted.ok) return admitted.failure;
     try {
       const { tenant } = admitted.value;
-      const reader = tenantReader(await databaseFor(c.env, c.get("settings"), tenant), tenant);
-      const found = await query.run(reader, c.req.param(), c.req.query());
+      const reader = tenantReader(
+        await databaseFor(c.env, c.get("latchkey.settings"), tenant),
+        tenant,
+      );
+      const found = await query.run(reader, paramsOf(c, query.path), c.req.query());
       if (!found.ok) {
         return problemResponse(c, "request-invalid", { members: { errors: found.failure } });
       }

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { createApp, createMount } from "../../src/app.ts";
 import type { HostAuthenticate } from "../../src/http/host-authentication.ts";
 import { defineOperation, noParams } from "../../src/operations/define-operation.ts";
+import { defineQuery, noSearch } from "../../src/operations/define-query.ts";
 
 const env = { FINGERPRINT_SECRET: "u2Ce8Ai5Wo1Tz7Kx3Bn9Gd4Vq6Lj0Hs8" };
 
@@ -165,4 +166,110 @@ it("an operation at a path of the service itself is refused at the start", () =>
   expect(() => createApp({ operations: [erase], queries: [] })).toThrow(
     "The route DELETE /v1/idempotency-keys/{key}/body is the service's own.",
   );
+});
+
+it("in a mount whose path has a parameter, an operation sees its own parameters and no others", async () => {
+  let calls = 0;
+  const counting: HostAuthenticate<unknown> = () => {
+    calls += 1;
+    return { tenant: "acme", scopes: ["things:write", "read"] };
+  };
+  const seen: unknown[] = [];
+  const routes = createMount({
+    operations: [],
+    queries: [
+      defineQuery({
+        name: "things.get",
+        path: "/things/{id}",
+        summary: "A thing",
+        scope: "read",
+        params: z.strictObject({ id: z.string() }),
+        search: noSearch,
+        output: z.object({ id: z.string() }),
+        run: (_reader, params) => {
+          seen.push(params);
+          return Promise.resolve({ id: params.id });
+        },
+      }),
+    ],
+    host: { authenticate: counting },
+  });
+  const host = new Hono().route("/:airline/api", routes);
+  const response = await host.request("/ba/api/things/7", {}, { ...env, DB: {} });
+  expect([response.status, await response.json()]).toEqual([200, { id: "7" }]);
+  expect([calls, seen]).toEqual([1, [{ id: "7" }]]);
+});
+
+it("what the host keeps in its context under the same names stays the host's", async () => {
+  const host = new Hono<{ Variables: { requestId: string; settings: string } }>();
+  const kept: string[] = [];
+  host.use(async (c, next) => {
+    c.set("requestId", "theirs");
+    c.set("settings", "theirs");
+    await next();
+    kept.push(c.get("requestId"), c.get("settings"));
+  });
+  host.route(
+    "/",
+    createMount({ operations: [create], queries: [], host: { authenticate: refusing } }),
+  );
+  await host.request("/things", { method: "POST" }, env);
+  expect(kept).toEqual(["theirs", "theirs"]);
+});
+
+it("a body that the host has read is its defect, not the caller's", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const host = new Hono();
+  host.use(async (c, next) => {
+    await c.req.raw.text();
+    await next();
+  });
+  const authenticate: HostAuthenticate<unknown> = () => ({
+    tenant: "acme",
+    scopes: ["things:write"],
+  });
+  host.route("/", createMount({ operations: [create], queries: [], host: { authenticate } }));
+  const response = await host.request(
+    "/things",
+    {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": "a-key-of-16-chars" },
+      body: "{}",
+    },
+    env,
+  );
+  expect(response.status).toBe(500);
+});
+
+it("named, recursive and tuple schemas of an operation leave no dangling reference, and a page that can be read", async () => {
+  type Part = { readonly parts: readonly Part[] };
+  const part: z.ZodType<Part> = z.object({
+    get parts() {
+      return z.array(part);
+    },
+  });
+  const operation = defineOperation({
+    name: "things.build",
+    method: "POST",
+    path: "/things/parts",
+    summary: "Build a thing",
+    scope: "things:write",
+    params: noParams,
+    input: z.strictObject({
+      seat: z.object({ row: z.number() }).meta({ id: "Seat" }),
+      size: z.tuple([z.string(), z.number()]),
+      part: z.array(part),
+    }),
+    output: z.object({}),
+    refusals: {},
+    plan: () => ({ guards: [], effects: [], answer: { status: 201, link: "/things", body: {} } }),
+  });
+  const host = mounted("/", refusing, operation);
+  const document = await (await host.request("/openapi.json", {}, env)).text();
+  expect([...document.matchAll(/"\$ref":"([^"]+)"/g)].map(([, to]) => to)).toEqual(
+    expect.not.arrayContaining([expect.not.stringMatching(/^#\/components\//)]),
+  );
+  const page = await host.request("/docs", {}, env);
+  expect(page.status).toBe(200);
+  expect(await page.text()).toContain("Build a thing");
 });

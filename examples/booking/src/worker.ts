@@ -8,6 +8,7 @@ const keyed: Latchkey = latchkey({
   operations: [bookSeat, cancelBooking],
   queries: [getBooking],
   authenticate,
+  securityScheme: { type: "apiKey", in: "header", name: "X-Api-Key" },
 });
 
 const app = new Hono<{ Bindings: Env }>();

@@ -44,7 +44,11 @@ export const jsonSchema: z.ZodType<JsonSchema> = z.lazy(() =>
     maxItems: z.number().optional(),
     properties: z.record(z.string(), jsonSchema).optional(),
     required: z.array(z.string()).optional(),
-    items: jsonSchema.optional(),
+    // A tuple says here whether more may follow.
+    items: z.preprocess(
+      (items) => (typeof items === "boolean" ? undefined : items),
+      jsonSchema.optional(),
+    ),
     anyOf: z.array(jsonSchema).optional(),
     oneOf: z.array(jsonSchema).optional(),
   }),

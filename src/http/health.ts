@@ -45,6 +45,7 @@ export const healthRoute =
       }),
     );
     faults.push(...found.filter((fault) => fault !== undefined));
+    if (!databaseNames(c.env).includes("DB")) faults.push("No database is bound as DB.");
     return c.json(
       { status: faults.length === 0 ? "ok" : "unavailable", faults },
       faults.length === 0 ? 200 : 503,

@@ -20,7 +20,7 @@ const refusedAtMs = new WeakMap<Database, number>();
 
 /** @param message of a failed batch */
 export const noteFailure = (db: Database, message: string, nowMs: number): void => {
-  if (/database or disk is full|SQLITE_FULL|maximum DB size/i.test(message)) {
+  if (/database or disk is full|SQLITE_FULL|maximum DB size|account storage limit/i.test(message)) {
     refusedAtMs.set(db, nowMs);
   }
 };

@@ -16,6 +16,7 @@ import {
   GATHER_MOMENT_MS,
   GATHER_MOMENTS_MAX,
   GROUP_BYTES_MAX,
+  GROUP_LONG_BYTES_MAX,
   GROUP_LONG_STATEMENTS_MAX,
   GROUP_OPERATIONS_MAX,
   GROUP_STATEMENTS_MAX,
@@ -136,22 +137,30 @@ export class GroupCommit {
     let statements = 0;
     let longStatements = 0;
     let bytes = 0;
+    let longBytes = 0;
     for (const pending of this.#queue) {
       const { submission } = pending;
       const weight = statementWeight(submission);
-      const longWeight = weight > SHORT_STATEMENTS_MAX ? weight : 0;
-      if (group.length > 0 && longStatements + longWeight > GROUP_LONG_STATEMENTS_MAX) {
+      const isLong = weight > SHORT_STATEMENTS_MAX;
+      const isBeyondShare =
+        longStatements + weight > GROUP_LONG_STATEMENTS_MAX ||
+        longBytes + submission.bytes > GROUP_LONG_BYTES_MAX;
+      if (group.length > 0 && isLong && isBeyondShare) {
         passed.push(pending);
         continue;
       }
-      statements += weight;
-      bytes += submission.bytes;
+      // One that is larger than the share by itself takes all of it, and leaves the rest to short ones.
+      statements += isLong ? Math.min(weight, GROUP_LONG_STATEMENTS_MAX) : weight;
+      bytes += isLong ? Math.min(submission.bytes, GROUP_LONG_BYTES_MAX) : submission.bytes;
       const full =
         group.length === GROUP_OPERATIONS_MAX ||
         statements > GROUP_STATEMENTS_MAX ||
         bytes > GROUP_BYTES_MAX;
       if (group.length > 0 && full) break;
-      longStatements += longWeight;
+      if (isLong) {
+        longStatements += weight;
+        longBytes += submission.bytes;
+      }
       group.push(pending);
     }
     this.#queue.splice(0, group.length + passed.length, ...passed);

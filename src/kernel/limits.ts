@@ -45,6 +45,8 @@ export const SHORT_STATEMENTS_MAX = 20;
 export const STATEMENT_PARAMS_MAX = 100;
 /** Far under the 32 MiB of an RPC message, and small enough to serialise without a pause. */
 export const GROUP_BYTES_MAX = 1024 * 1024;
+/** And of long operations half of that, so that there is room for short ones in every group. */
+export const GROUP_LONG_BYTES_MAX = GROUP_BYTES_MAX / 2;
 /** Sixteen full groups: more than D1 commits in the budget of a request, so more would only time out. */
 export const QUEUE_OPERATIONS_MAX = 1_024;
 
@@ -86,7 +88,7 @@ export const SWEEP_SCAN_ROWS = 5_000;
 export const SWEEP_INTERVAL_MS = 15 * 60 * 1000;
 /**
  * And at least this for each row that the last of them has read: however many copies an object holds, it reads a million
- * an hour at most to find what is due, which costs what a thousand rows written do.
+ * an hour at most in one life to find what is due, which costs what a thousand rows written do.
  */
 export const SWEEP_REST_MS_PER_ROW = 3.6;
 /** After a sweep step that failed. An alarm that throws is dropped after six tries: we re-arm instead. */

@@ -6,7 +6,8 @@
  * A copy is one row written, so what is due has no index: an entry in one would be the second. It is found by passes
  * over the primary key instead, each in pages of which a turn of the object reads one. A pass begins only when
  * something may be due, by the soonest time that this object remembers, and when the one before it has rested for as
- * long as its rows are worth; so an alarm for anything else reads no copy, and a million of them block nobody.
+ * long as its rows are worth; so an alarm for anything else reads no copy, and a million of them block nobody. An object
+ * that was restarted remembers neither: its first alarm begins a pass.
  */
 import { z } from "zod";
 import type { SettledRecord } from "../idempotency/key-record.ts";
@@ -173,10 +174,16 @@ export class Copies {
   /** Rows, and the alarm that will sweep them: without an await between the two, so that they reach the disk together. */
   async #writeAll(batch: readonly (readonly [string, Copy])[], nowMs: number): Promise<void> {
     const dueAtMs = Math.min(...batch.map(([, copy]) => dueAtS(copy))) * 1000;
-    this.#storage.transactionSync(() => {
-      this.#createTable();
-      for (const [key, copy] of batch) this.#write(key, copy);
-    });
+    try {
+      this.#storage.transactionSync(() => {
+        this.#createTable();
+        for (const [key, copy] of batch) this.#write(key, copy);
+      });
+    } catch (error) {
+      // The table may have been made in what was undone.
+      this.#hasTable = undefined;
+      throw error;
+    }
     await this.#alarm.noLaterThan(Math.max(dueAtMs, nowMs + this.#sweepIntervalMs));
   }
 

@@ -245,7 +245,7 @@ export class KeyEngine {
       if (entry !== undefined && entry !== "unavailable") return this.#recall(call, entry);
       // What cannot be stored is not promised either. A database that cannot be found is like one that is away.
       const db = await this.#setup.databaseFor(call.tenant).catch(() => undefined);
-      if (db !== undefined && this.#isNearlyFull(db)) return this.#nearlyFull();
+      if (db !== undefined && this.#isNearlyFull(db, call.key)) return this.#nearlyFull();
       // So that the alarm is set in the turn of the write: it may have been forgotten meanwhile.
       await this.#alarm.load();
       const known = this.#known(call.key);
@@ -413,14 +413,14 @@ export class KeyEngine {
     } catch (error) {
       return this.#databaseUnknown(error);
     }
-    if (ready.reads || this.#isNearlyFull(db)) {
+    if (ready.reads || this.#isNearlyFull(db, call.key)) {
       // A retry is answered before anything is read for it, and from a full database as well.
       const entry = await this.#findInJournal(call.tenant, call.key);
       if (entry === "unavailable") return unavailable("The database did not answer.");
       if (entry !== undefined) return this.#recall(call, entry);
     }
     // Judged anew: it has just said how large it is.
-    return this.#isNearlyFull(db) ? this.#nearlyFull() : this.#commit(run, db);
+    return this.#isNearlyFull(db, call.key) ? this.#nearlyFull() : this.#commit(run, db);
   }
 
   #databaseUnknown(error: unknown): KeyReply {
@@ -428,8 +428,11 @@ export class KeyEngine {
     return unavailable("Where the tenant's records are could not be found out.");
   }
 
-  #isNearlyFull(db: Database): boolean {
-    return isNearlyFull(db, this.#setup.databaseBytesMax, this.#setup.clock());
+  /** @param key what was accepted under it goes on: the bound leaves room for what is under way */
+  #isNearlyFull(db: Database, key: string): boolean {
+    const isPromised = this.#intents.find(key) !== undefined;
+    const bytesMax = isPromised ? Number.POSITIVE_INFINITY : this.#setup.databaseBytesMax;
+    return isNearlyFull(db, bytesMax, this.#setup.clock());
   }
 
   #nearlyFull(): KeyReply {

@@ -25,10 +25,14 @@ export const databaseFor = async (
   assigned.set(TENANTS, known);
   let name = known.get(tenant);
   if (name === undefined) {
-    try {
+    const ask = (): Promise<string> => {
       // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
       const stub = TENANTS.getByName(tenantObjectName(tenant)) as unknown as TenantMethods;
-      name = await withTimeout(stub.databaseOf(tenant, DEFAULT_DATABASE), SEND_TIMEOUT_MS);
+      return withTimeout(stub.databaseOf(tenant, DEFAULT_DATABASE), SEND_TIMEOUT_MS);
+    };
+    try {
+      // Once more with a new stub: an object that was reset breaks the call that was made to it.
+      name = await ask().catch(ask);
     } catch (error) {
       throw new DatabaseUnknown("Which database holds the tenant could not be read.", {
         cause: error,

@@ -147,13 +147,13 @@ function memoryOf(group: number | undefined): number {
     .reduce((sum, [, rss]) => sum + Number(rss), 0);
 }
 
-/** The median of the last third over that of the third before. */
+/** The mean of the last third over that of the third before: between two sweeps a curve rises and falls. */
 function growthOf(samples: readonly Sample[]): Record<(typeof CURVES)[number], number> {
   const third = Math.floor(samples.length / 3);
   const middle = samples.slice(third, 2 * third);
   const last = samples.slice(2 * third);
   const growth = (curve: (typeof CURVES)[number]): number =>
-    hundredths(median(last, curve) / median(middle, curve));
+    hundredths(mean(last, curve) / mean(middle, curve));
   return {
     memoryMb: growth("memoryMb"),
     objectsKb: growth("objectsKb"),
@@ -167,7 +167,6 @@ function hundredths(value: number): number {
   return Math.round(100 * value) / 100;
 }
 
-function median(samples: readonly Sample[], curve: (typeof CURVES)[number]): number {
-  const values = samples.map((sample) => sample[curve]).toSorted((a, b) => a - b);
-  return values[Math.floor(values.length / 2)] ?? Number.NaN;
+function mean(samples: readonly Sample[], curve: (typeof CURVES)[number]): number {
+  return samples.reduce((sum, sample) => sum + sample[curve], 0) / samples.length;
 }

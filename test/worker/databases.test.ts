@@ -10,6 +10,7 @@ import { parseSettings } from "../../src/env.ts";
 import { type TenantMethods, tenantObjectName } from "../../src/objects/tenant-call.ts";
 import { databaseFor, DatabaseUnknown } from "../../src/objects/tenant-database.ts";
 import worker from "../../src/worker.ts";
+import { openBooks } from "./support/books.ts";
 
 beforeAll(async () => {
   await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
@@ -59,6 +60,12 @@ describe("a tenant's object", () => {
     const tenant = newTenant();
     await leaveExpired(env.DB, tenant);
     expect(await objectOf(tenant).databaseOf(tenant, "DB_1")).toBe("DB");
+  });
+
+  it("82: so does a tenant whose keys are all forgotten, and whose money is there", async () => {
+    const tenant = await openBooks({ accounts: { alice: 5 } });
+    expect(await objectOf(tenant).databaseOf(tenant, "DB_1")).toBe("DB");
+    expect(await objectOf(newTenant()).databaseOf("nobody", "DB_1")).toBe("DB_1");
   });
 });
 

@@ -511,6 +511,22 @@ describe("bounds", () => {
     expect(found.slice(1, 4)).toEqual([[0], [1], [2]]);
   });
 
+  it("one that is larger than a whole group takes no more than the long ones' part: a short one goes along", async () => {
+    const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+    const one = incarnation();
+    const longs = Array.from({ length: 3 }, () =>
+      callOf(tenant, repeatEffects.name, { effects: GROUP_STATEMENTS_MAX + 10 }),
+    );
+    const short = payment(tenant, "alice", "bob", 1);
+
+    expect(tally(await queued(one, [...longs, short]))).toEqual({ 200: 3, 201: 1 });
+
+    const paidIn = one.batches.findIndex(({ statements }) =>
+      statements.some(({ params }) => params.includes(short.key)),
+    );
+    expect(paidIn).toBe(1);
+  });
+
   it(`54: the queue holds ${QUEUE_OPERATIONS_MAX} operations; one more hears 503 and is not sent`, async () => {
     const tenant = await openBooks({ products: { mug: 0 } });
     const one = incarnation();

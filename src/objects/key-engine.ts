@@ -12,12 +12,7 @@ import {
   isSettled,
   type SettledRecord,
 } from "../idempotency/key-record.ts";
-import {
-  differingMembers,
-  fingerprint,
-  type MemberHashes,
-  memberHashes,
-} from "../idempotency/fingerprint.ts";
+import { differingMembers, fingerprint, memberHashes } from "../idempotency/fingerprint.ts";
 import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
@@ -34,8 +29,6 @@ import {
   RETRY_FULL_MS,
   SWEEP_RETRY_MS,
   SEND_TIMEOUT_MS,
-  WAITERS_PER_KEY_MAX,
-  WAITERS_PER_OBJECT_MAX,
 } from "../kernel/limits.ts";
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
@@ -49,6 +42,7 @@ import type { Operation, ReadyOperation } from "../operations/define-operation.t
 import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
+import { Flights } from "./flights.ts";
 import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
@@ -90,17 +84,6 @@ export type KeyEngineSetup = {
   readonly hashSecret: string;
 };
 
-/** A run that this object leads right now. */
-type Flight = {
-  readonly operation: string;
-  readonly fingerprint: string;
-  readonly fingerprintVersion: number;
-  readonly members: MemberHashes;
-  readonly startedAtMs: number;
-  readonly reply: Promise<KeyReply>;
-  waiters: number;
-};
-
 export class KeyEngine {
   readonly #setup: KeyEngineSetup;
   readonly #operations: ReadonlyMap<string, Operation>;
@@ -110,8 +93,7 @@ export class KeyEngine {
   /** One for each database; the tenant of an object has one. */
   readonly #groupCommits = new WeakMap<Database, GroupCommit>();
   readonly #durations = new Durations();
-  readonly #flights = new Map<string, Flight>();
-  #waiters = 0;
+  readonly #flights = new Flights();
   /** Runs led so far. */
   #led = 0;
   /** Reads of the journal under way: bounded like the queue, which they bypass. */
@@ -332,17 +314,16 @@ export class KeyEngine {
         return settled;
       })
       .finally(() => {
-        this.#flights.delete(call.key);
+        this.#flights.end(call.key);
         this.#durations.record(call.request.operation, this.#setup.clock() - startedAtMs);
       });
-    this.#flights.set(call.key, {
+    this.#flights.begin(call.key, {
       operation: call.request.operation,
       fingerprint: call.fingerprint,
       fingerprintVersion: call.fingerprintVersion,
       members,
       startedAtMs,
       reply,
-      waiters: 0,
     });
     this.#setup.keepAlive(reply);
     return reply;
@@ -359,7 +340,7 @@ export class KeyEngine {
   }
 
   async #wait(call: KeyCall): Promise<KeyReply> {
-    const reply = await this.#replyOfRun(call.key, call.waitMs);
+    const reply = await this.#flights.replyOf(call.key, call.waitMs);
     if (reply === undefined) return this.#inFlight(call.key);
     return reply.kind === "outcome" ? { ...reply, replayed: true } : reply;
   }
@@ -367,32 +348,10 @@ export class KeyEngine {
   /** For another request under the key of a run: by the end of that, the key is somebody's, or free. */
   async #actAfterRun(call: KeyCall): Promise<KeyReply> {
     if (this.#flights.has(call.key)) {
-      const reply = await this.#replyOfRun(call.key, RUN_MS_MAX);
+      const reply = await this.#flights.replyOf(call.key, RUN_MS_MAX);
       if (reply === undefined) return this.#inFlight(call.key);
     }
     return this.#act(call, this.#known(call.key));
-  }
-
-  /** What the run in flight is answered; undefined if that takes longer, or too many wait already. */
-  async #replyOfRun(key: string, waitMs: number): Promise<KeyReply | undefined> {
-    const flight = this.#flights.get(key);
-    if (
-      flight === undefined ||
-      flight.waiters >= WAITERS_PER_KEY_MAX ||
-      this.#waiters >= WAITERS_PER_OBJECT_MAX
-    ) {
-      return undefined;
-    }
-    flight.waiters += 1;
-    this.#waiters += 1;
-    try {
-      return await withTimeout(flight.reply, waitMs);
-    } catch {
-      return undefined;
-    } finally {
-      flight.waiters -= 1;
-      this.#waiters -= 1;
-    }
   }
 
   #inFlight(key: string): KeyReply {

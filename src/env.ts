@@ -87,9 +87,13 @@ const DATABASE_NAME = /^DB(_[1-9]\d{0,3})?$/;
 export const databaseNames = (env: object): string[] =>
   Object.keys(env).filter((name) => DATABASE_NAME.test(name));
 
+/** Every database that is bound, with its name. */
+export const databasesOf = (env: Bindings): (readonly [name: string, db: D1Database])[] =>
+  // The names say what they are bound to; the type cannot, for there may be any number of them.
+  databaseNames(env).map((name) => [name, Reflect.get(env, name) as D1Database]);
+
 /** The database of that name, if it is bound. */
 export const databaseNamed = (env: Bindings, name: string): D1Database | undefined =>
-  // The name says what it is bound to; the type cannot, for there may be any number of them.
   DATABASE_NAME.test(name) ? (Reflect.get(env, name) as D1Database | undefined) : undefined;
 
 /** What the engine and the HTTP face need, whoever says who calls. */

@@ -1,5 +1,5 @@
 /** GET /healthz: whether this Worker can serve, and if not, why. Says nothing of tenants. */
-import { type Bindings, databaseNamed, databaseNames } from "../env.ts";
+import { type Bindings, databaseNames, databasesOf } from "../env.ts";
 import type { Database } from "../journal/database.ts";
 import { missingEngineTable, missingMigration } from "../journal/schema.ts";
 import type { HttpContext } from "./context.ts";
@@ -37,12 +37,9 @@ export const healthRoute =
       faults.push(error instanceof Error ? error.message : String(error));
     }
     const found = await Promise.all(
-      databaseNames(c.env).map(async (name) => {
-        const db = databaseNamed(c.env, name);
-        return db === undefined
-          ? undefined
-          : schemaFault(db, name).catch(() => `The database ${name} does not answer.`);
-      }),
+      databasesOf(c.env).map(([name, db]) =>
+        schemaFault(db, name).catch(() => `The database ${name} does not answer.`),
+      ),
     );
     faults.push(...found.filter((fault) => fault !== undefined));
     if (!databaseNames(c.env).includes("DB")) faults.push("No database is bound as DB.");

@@ -4,10 +4,10 @@
  */
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import type { Erasure } from "../objects/key-call.ts";
-import { objectFor } from "../objects/routing.ts";
+import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
-import { callObject } from "./object-call.ts";
+import { callObject } from "../objects/object-call.ts";
 import { problemResponse } from "./problem-response.ts";
 
 export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
@@ -19,11 +19,13 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);
   let erasure: Erasure;
   try {
-    erasure = await callObject(c.env, object, (stub) => stub.erase(tenant, key.value));
+    erasure = await callObject(keyObjectNamed(c.env, object), (stub) =>
+      stub.erase(tenant, key.value),
+    );
     // Keys may have been spread over objects anew since the claim.
     if (erasure.kind === "erased" && erasure.object !== object) {
       const { record, forgetAtS } = erasure;
-      await callObject(c.env, erasure.object, (stub) =>
+      await callObject(keyObjectNamed(c.env, erasure.object), (stub) =>
         stub.eraseCopy(tenant, key.value, record, forgetAtS),
       );
     }

@@ -1,11 +1,11 @@
 /** GET /v1/idempotency-keys/{key}: what became of a key. Reads only, and never the body. */
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import type { KeyStatus } from "../objects/key-call.ts";
-import { objectFor } from "../objects/routing.ts";
+import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { retryAfterSeconds } from "../contract/problems.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
-import { callObject } from "./object-call.ts";
+import { callObject } from "../objects/object-call.ts";
 import { problemResponse } from "./problem-response.ts";
 
 export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
@@ -16,9 +16,9 @@ export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
   const { tenant } = admitted.value;
   const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);
   // An object that does not answer is as little known of as a database that does not.
-  const status = await callObject(c.env, object, (stub) => stub.lookUp(tenant, key.value)).catch(
-    () => "unavailable" as const,
-  );
+  const status = await callObject(keyObjectNamed(c.env, object), (stub) =>
+    stub.lookUp(tenant, key.value),
+  ).catch(() => "unavailable" as const);
   if (status === "unavailable") return problemResponse(c, "temporarily-unavailable");
   const retryAfter: Record<string, string> =
     status.afterMs === undefined

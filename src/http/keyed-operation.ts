@@ -21,13 +21,13 @@ import { type Json, parseJson } from "../kernel/json.ts";
 import { fail, type Result } from "../kernel/result.ts";
 import { type KeyCall, type KeyReply, keyPath } from "../objects/key-call.ts";
 import type { KeyObjectMethods } from "../objects/key-object.ts";
-import { objectFor } from "../objects/routing.ts";
+import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { admit, checkRevocation, forbidden } from "./access.ts";
 import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
-import { callObject, isOverloaded } from "./object-call.ts";
+import { callObject, isOverloaded } from "../objects/object-call.ts";
 import { prefersAsync, waitMsOf } from "./prefer.ts";
 import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
 
@@ -76,7 +76,7 @@ export const keyedOperation =
     const prefer = c.req.header("Prefer");
     let reply: KeyReply;
     try {
-      reply = await callObject(c.env, object, (stub) =>
+      reply = await callObject(keyObjectNamed(c.env, object), (stub) =>
         ask(stub, {
           tenant,
           key: key.value,

@@ -1,21 +1,18 @@
-/** Calls the object that holds a key. A broken call is made again: every method may run twice. */
-import type { Bindings } from "../env.ts";
-import type { KeyObjectMethods } from "../objects/key-object.ts";
+/** Calls an object of ours. A broken call is made again: every method that is called so may run twice. */
 import { OBJECT_CALLS_MAX } from "../kernel/limits.ts";
 
-/** Throws what the last call threw. */
-export const callObject = async <Value>(
-  env: Bindings,
-  object: string,
-  call: (stub: KeyObjectMethods) => Promise<Value>,
+/**
+ * Throws what the last call threw.
+ * @param newStub a stub whose call broke is dead: each try takes a new one
+ */
+export const callObject = async <Methods, Value>(
+  newStub: () => Methods,
+  call: (stub: Methods) => Promise<Value>,
 ): Promise<Value> => {
   let broken: unknown;
   for (let tries = 1; ; tries++) {
-    // A stub whose call broke is dead: each try takes a new one.
-    // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
-    const stub = env.KEY_OBJECT.getByName(object) as unknown as KeyObjectMethods;
     try {
-      return await call(stub);
+      return await call(newStub());
     } catch (error) {
       // A call that broke may have been carried out, whatever became of those after it.
       if (!isOverloaded(error)) broken = error;

@@ -1,6 +1,7 @@
 /** Which object holds a key. The only place that knows. */
 import { createHash } from "node:crypto";
-import type { Settings } from "../env.ts";
+import type { Bindings, Settings } from "../env.ts";
+import type { KeyObjectMethods } from "./key-object.ts";
 
 /**
  * The name of the object: one for each key, or one of N for each tenant. Lengths stand before the parts, so that
@@ -19,3 +20,8 @@ export const objectFor = (
   // 48 bits: exact as a double, and even over any N that is allowed.
   return `bucket/${whose}/${Number.parseInt(hash.slice(0, 12), 16) % keyObjects}`;
 };
+
+/** For `callObject`: a new stub of that object each time. */
+export const keyObjectNamed = (env: Bindings, name: string) => (): KeyObjectMethods =>
+  // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
+  env.KEY_OBJECT.getByName(name) as unknown as KeyObjectMethods;

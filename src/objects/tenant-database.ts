@@ -3,6 +3,7 @@ import { type Bindings, databaseNamed, type EngineSettings } from "../env.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import { ASSIGNED_TENANTS_MAX, SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
+import { callObject } from "./object-call.ts";
 import { type TenantMethods, tenantObjectName } from "./tenant-call.ts";
 
 /** One for each namespace: in production, one for the isolate. */
@@ -25,14 +26,12 @@ export const databaseFor = async (
   assigned.set(TENANTS, known);
   let name = known.get(tenant);
   if (name === undefined) {
-    const ask = (): Promise<string> => {
-      // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
-      const stub = TENANTS.getByName(tenantObjectName(tenant)) as unknown as TenantMethods;
-      return withTimeout(stub.databaseOf(tenant, DEFAULT_DATABASE), SEND_TIMEOUT_MS);
-    };
     try {
-      // Once more with a new stub: an object that was reset breaks the call that was made to it.
-      name = await ask().catch(ask);
+      name = await callObject(
+        // The namespace is bound to our own class (wrangler.toml); the binding's type cannot say so.
+        () => TENANTS.getByName(tenantObjectName(tenant)) as unknown as TenantMethods,
+        (stub) => withTimeout(stub.databaseOf(tenant, DEFAULT_DATABASE), SEND_TIMEOUT_MS),
+      );
     } catch (error) {
       throw new DatabaseUnknown("Which database holds the tenant could not be read.", {
         cause: error,

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Server, type ServerOptions, startServer } from "../support/server.ts";
-import { ROUTINGS, useServers, whileLocked } from "../support/suite.ts";
+import type { Server } from "../support/server.ts";
+import { during, ROUTINGS, useServers, whileLocked } from "../support/suite.ts";
 import { newKey, newTenant, type Tenant } from "../support/tenant.ts";
 
 const ACCOUNT = { id: "alice", currency: "EUR" };
@@ -24,24 +24,13 @@ describe("a database is added, and preferred", () => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  /** One deployment after another, on the same state. */
-  const deployed = async <Value>(
-    options: ServerOptions,
-    work: (server: Server) => Promise<Value>,
-  ): Promise<Value> => {
-    const server = await startServer({ ...options, folder });
-    try {
-      return await work(server);
-    } finally {
-      await server.stop();
-    }
-  };
-  const both = { databases: 2, vars: { DEFAULT_DATABASE: "DB_1" } };
+  const one = { folder };
+  const both = { folder, databases: 2, vars: { DEFAULT_DATABASE: "DB_1" } };
 
   const key = newKey();
   let before: { readonly name: string; readonly text: string };
   beforeAll(async () => {
-    before = await deployed({}, async (server) => {
+    before = await during(one, async (server) => {
       const tenant = await newTenant(server);
       const { text } = await tenant.post("/v1/accounts", ACCOUNT, { key });
       return { name: tenant.name, text };
@@ -49,7 +38,7 @@ describe("a database is added, and preferred", () => {
   });
 
   it("82: who was there before stays where it was: its keys replay, its new rows join the old ones", () =>
-    deployed(both, async (server) => {
+    during(both, async (server) => {
       const tenant = await newTenant(server, before.name);
       const again = await tenant.post("/v1/accounts", ACCOUNT, { key });
       expect(again).toMatchObject({ status: 201, replayed: true, text: before.text });
@@ -59,7 +48,7 @@ describe("a database is added, and preferred", () => {
     }));
 
   it("82: who comes later gets the preferred one, in all that is asked of it, and keeps it", async () => {
-    const name = await deployed(both, async (server) => {
+    const name = await during(both, async (server) => {
       const tenant = await newTenant(server);
       expect((await tenant.post("/v1/accounts", ACCOUNT, { key })).status).toBe(201);
       expect(await keysIn(server, tenant, 2)).toEqual([0, 1]);
@@ -69,7 +58,7 @@ describe("a database is added, and preferred", () => {
       return tenant.name;
     });
     // The preference goes back, under another number of objects: nobody who has a copy is asked.
-    await deployed({ databases: 3, vars: { KEY_OBJECTS: "7" } }, async (server) => {
+    await during({ folder, databases: 3, vars: { KEY_OBJECTS: "7" } }, async (server) => {
       const tenant = await newTenant(server, name);
       expect(await tenant.post("/v1/accounts", ACCOUNT, { key })).toMatchObject({
         status: 201,
@@ -83,12 +72,12 @@ describe("a database is added, and preferred", () => {
 
   it("82: while a tenant's database is not bound nothing of it runs elsewhere; the same key runs once it is", async () => {
     const late = newKey();
-    const name = await deployed(both, async (server) => {
+    const name = await during(both, async (server) => {
       const tenant = await newTenant(server);
       await tenant.post("/v1/accounts", ACCOUNT);
       return tenant.name;
     });
-    await deployed({}, async (server) => {
+    await during(one, async (server) => {
       const tenant = await newTenant(server, name);
       const refused = await tenant.post("/v1/accounts", { ...ACCOUNT, id: "bob" }, { key: late });
       expect(refused).toMatchObject({ status: 503, body: { retry: { use: "same-key" } } });
@@ -97,7 +86,7 @@ describe("a database is added, and preferred", () => {
       expect((await tenant.get(`/v1/idempotency-keys/${late}`)).status).toBe(503);
       expect(await keysIn(server, tenant, 1)).toEqual([0]);
     });
-    await deployed(both, async (server) => {
+    await during(both, async (server) => {
       const tenant = await newTenant(server, name);
       const done = await tenant.post("/v1/accounts", { ...ACCOUNT, id: "bob" }, { key: late });
       expect(done).toMatchObject({ status: 201, replayed: false });

@@ -5,8 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { transfersOf } from "../support/books.ts";
-import { type Server, type ServerOptions, startServer } from "../support/server.ts";
-import { useServers } from "../support/suite.ts";
+import { during, useServers } from "../support/suite.ts";
 import { newKey, newTenant, openTenant } from "../support/tenant.ts";
 
 describe("KEY_OBJECTS changes", () => {
@@ -61,19 +60,8 @@ describe("D1 is restored to an earlier time", () => {
     const d1 = join(folder, "d1");
     const restorePoint = join(folder, "restore-point");
     const key = newKey();
-    const during = async <Value>(
-      options: ServerOptions,
-      work: (server: Server) => Promise<Value>,
-    ): Promise<Value> => {
-      const server = await startServer({ ...options, folder });
-      try {
-        return await work(server);
-      } finally {
-        await server.stop();
-      }
-    };
     try {
-      const name = await during({}, async (server) => {
+      const name = await during({ folder }, async (server) => {
         const tenant = await openTenant(server);
         cpSync(d1, restorePoint, { recursive: true });
         expect((await tenant.pay({}, { key })).status).toBe(201);
@@ -83,7 +71,7 @@ describe("D1 is restored to an earlier time", () => {
       });
       rmSync(d1, { recursive: true });
       cpSync(restorePoint, d1, { recursive: true });
-      await during({ vars: { RESTORE_EPOCH: "1" } }, async (server) => {
+      await during({ folder, vars: { RESTORE_EPOCH: "1" } }, async (server) => {
         const tenant = await newTenant(server, name);
         expect(await tenant.pay({}, { key })).toMatchObject({ status: 201, replayed: false });
         expect(await transfersOf(server, tenant, key)).toHaveLength(1);

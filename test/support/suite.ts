@@ -1,7 +1,7 @@
 /** What test files share: a server for a block of tests, and the routing modes that both have to pass. */
 import { afterAll, afterEach, beforeAll, onTestFinished } from "vitest";
 import { expectBooksBalanced } from "./books.ts";
-import { type Server, type ServerOptions, startServers } from "./server.ts";
+import { type Server, type ServerOptions, startServer, startServers } from "./server.ts";
 
 /** One object for all keys of a tenant, and one for each key: the same tests hold in both. */
 export const ROUTINGS = ["1", "per-key"] as const;
@@ -25,6 +25,19 @@ export const whileLocked = async <Value>(
     return await work();
   } finally {
     unlock();
+  }
+};
+
+/** A server on state that outlives it, for as long as the work takes: one deployment after another. */
+export const during = async <Value>(
+  options: ServerOptions & { readonly folder: string },
+  work: (server: Server) => Promise<Value>,
+): Promise<Value> => {
+  const server = await startServer(options);
+  try {
+    return await work(server);
+  } finally {
+    await server.stop();
   }
 };
 

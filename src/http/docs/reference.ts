@@ -168,9 +168,7 @@ const toEntry = (
     isPublic: one.security?.length === 0,
     parameters: one.parameters.map((each) => resolveParameter(each, components)),
     body: bodySchema === undefined ? undefined : resolve(jsonSchema.parse(bodySchema), components),
-    // The usual answer first.
     answers: responses
-      .toSorted(([a], [b]) => Number(b === "2XX") - Number(a === "2XX"))
       .filter(([, { "x-retry": retry }]) => retry === undefined)
       .map(([status, { description, content: bodies }]) => {
         const schema = bodies?.[JSON_TYPE]?.schema;
@@ -246,7 +244,7 @@ const operationArticle = (entry: Entry): Html => {
     }
     ${answers.map(
       ({ status, description: meaning, schema }) =>
-        html`<h4>Answer ${status.toLowerCase()}</h4>
+        html`<h4>Answer ${status}</h4>
           <p>${withCode(meaning)}</p>
           ${
             schema === undefined

@@ -366,6 +366,23 @@ describe("the alarm", () => {
     expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
   });
 
+  it("54: carries out what was accepted also in a database that is nearly full by then; what is new is not taken", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const one = await accepting([call], { databaseBytesMax: 1 });
+    one.db.heal();
+    const fresh = detached(tenant);
+    // A lookup tells how large the database is.
+    await one.lookUp(fresh);
+    expect(verdict(await one.submit(fresh))).toBe("temporarily-unavailable");
+
+    one.time.advance(INTENT_PAUSE_MS);
+    await one.time.passing(one.sweep());
+
+    expect(await one.submit(attached(call))).toMatchObject({ kind: "outcome", replayed: true });
+    expect(verdict(await one.submit(fresh))).toBe("temporarily-unavailable");
+  });
+
   it("54: tries again while D1 is away, after ever longer pauses, until it is done", async () => {
     const tenant = await books();
     const call = detached(tenant);

@@ -112,7 +112,7 @@ export const COVERED: readonly (Pick<Mutant, "name" | "product" | "rules"> & {
   {
     name: "the nonce is used again, and the count of deliveries stands",
     product: { sentUnder: reuseNonce },
-    scenarios: ["mismatched", "undone", "resent", "late", "replanned"],
+    scenarios: ["mismatched", "undone", "resent", "late", "replanned", "left"],
   },
   {
     name: "deliveries are not counted, each send has its nonce, and none is delivered twice",

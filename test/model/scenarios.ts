@@ -121,8 +121,16 @@ const replanned: Scenario = {
     request("ann again", 0, { kind: "planned" }),
     request("ben", 1),
   ],
-  faults: { crash: 0, silence: 1, again: 1, unread: 0, leave: 1 },
+  faults: { crash: 0, silence: 1, again: 1, unread: 0, leave: 0 },
   moreFaults: { crash: 1, silence: 1, again: 1, unread: 0, leave: 0 },
+};
+
+/** The same, and a caller leaves. */
+const left: Scenario = {
+  ...replanned,
+  name: "left",
+  faults: { crash: 0, silence: 1, again: 0, unread: 0, leave: 1 },
+  moreFaults: { crash: 0, silence: 1, again: 1, unread: 0, leave: 1 },
 };
 
 const lifetimeMs = KEY_LIFETIME_SECONDS * 1000;
@@ -171,6 +179,7 @@ export const SCENARIOS: readonly Scenario[] = [
   resent,
   late,
   replanned,
+  left,
   expiring,
   looked,
 ];

@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
@@ -18,6 +19,8 @@ export default defineConfig({
   test: {
     // .ci/run counts from the JSON file; people read the other.
     reporters: ["default", ["json", { outputFile: ".reports/vitest.json" }]],
+    // Vitest would leave a core to whoever watches. Of two, that is half; and most tests wait for another process.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         define,
@@ -58,6 +61,9 @@ export default defineConfig({
         test: {
           name: "worker",
           include: ["test/worker/**/*.test.ts", "test/worker/**/*.test.tsx"],
+          // Starting workerd and loading the sources takes longer than most files.
+          isolate: false,
+          setupFiles: ["test/worker/support/fresh-storage.ts"],
         },
       },
       {
@@ -66,6 +72,8 @@ export default defineConfig({
           name: "http",
           environment: "node",
           include: ["test/http/**/*.test.ts"],
+          // Their servers are processes of their own; what is loaded here holds no state.
+          isolate: false,
           // A server is started first.
           testTimeout: 30_000,
           hookTimeout: 60_000,

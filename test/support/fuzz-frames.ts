@@ -30,9 +30,9 @@ export const framesOf = (origin: string, draft: Draft, random: Random): Frame[] 
   return [
     { is: "chunked", runs: true, parts: [chunked(Buffer.concat([chunk(body), chunk("")]))] },
     {
-      is: "in small chunks",
+      is: "in chunks of a byte",
       runs: true,
-      parts: [chunked(Buffer.concat([...piecesOf(body).map(chunk), chunk("")]))],
+      parts: [chunked(Buffer.concat([...bytesOf(body).map(chunk), chunk("")]))],
     },
     {
       is: "chunked, with an extension and a trailer",
@@ -119,10 +119,4 @@ export const framesOf = (origin: string, draft: Draft, random: Random): Frame[] 
   ];
 };
 
-/** Small enough that every token of the JSON is cut somewhere. */
-const PIECE_BYTES = 7;
-
-const piecesOf = (bytes: Buffer): Buffer[] =>
-  Array.from({ length: Math.ceil(bytes.byteLength / PIECE_BYTES) }, (_, i) =>
-    bytes.subarray(i * PIECE_BYTES, (i + 1) * PIECE_BYTES),
-  );
+const bytesOf = (bytes: Buffer): Buffer[] => Array.from(bytes, (byte) => Buffer.of(byte));

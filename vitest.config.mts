@@ -85,9 +85,10 @@ export default defineConfig({
           name: "crash",
           environment: "node",
           include: ["test/crash/**/*.test.ts"],
-          // Each test starts a server, kills it, and starts it again on the same folder. Two at once
-          // would share the cores, and then what a time-out means is the machine, not the Worker.
+          // Each test starts a server, kills it, and starts it again on the same folder. With more than two at once
+          // what a time-out means is the machine, not the Worker.
           fileParallelism: false,
+          maxConcurrency: 2,
           testTimeout: 180_000,
           hookTimeout: 180_000,
           sequence: { groupOrder: 1 },

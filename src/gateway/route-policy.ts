@@ -22,6 +22,7 @@ import {
   UPSTREAM_TIMEOUT_MS_DEFAULT,
   UPSTREAM_TIMEOUT_MS_MAX,
   UPSTREAM_TIMEOUT_MS_MIN,
+  WAIT_SECONDS_MAX,
 } from "../kernel/limits.ts";
 import type { ExchangePolicy, Upstream } from "./exchange.ts";
 import { isNeverKept } from "./headers.ts";
@@ -47,6 +48,11 @@ export type Route = {
   readonly protect: boolean;
   /** What a POST or PATCH without a key gets: 400, or a pass-through that is marked as unprotected. */
   readonly missingKey: "reject" | "pass";
+  /**
+   * How long a caller that does not say holds while its key is in flight, milliseconds. For clients that give up on 423:
+   * they hear the outcome instead, if it comes by then.
+   */
+  readonly waitMs: number;
   readonly policy: ExchangePolicy;
 };
 
@@ -177,6 +183,7 @@ const routeSchema = z
       .prefault({}),
     missingKey: z.enum(["reject", "pass"]).default("reject"),
     protect: z.boolean().default(true),
+    waitSeconds: z.number().int().min(0).max(WAIT_SECONDS_MAX).default(0),
     auth: z.enum(["jwt", "passthrough"]).default("passthrough"),
     credentialHeader: headerName
       .refine((name) => name !== "cookie", "is cookie, which changes from request to request")
@@ -246,6 +253,7 @@ const toRoute = (
       path: input.path,
       protect: input.protect,
       missingKey: input.missingKey,
+      waitMs: input.waitSeconds * 1000,
       auth:
         input.auth === "jwt"
           ? { kind: "jwt" }

@@ -100,7 +100,11 @@ const credentialHeaders = ({ routes, fallback }: Gateway): string[] => [
   ),
 ];
 
-const secretOf = (c: HttpContext): string => c.get("latchkey.settings").FINGERPRINT_SECRET;
+/** Another secret makes other tenants: it is the one that is never rotated. */
+const secretOf = (c: HttpContext): string => {
+  const { CREDENTIAL_SECRET, FINGERPRINT_SECRET } = c.get("latchkey.settings");
+  return CREDENTIAL_SECRET ?? FINGERPRINT_SECRET;
+};
 
 const credentialTenant = (header: string, credential: string, secret: string): string =>
   CREDENTIAL_TENANT +

@@ -58,7 +58,7 @@ export const gatewayRoute = async (c: HttpContext): Promise<Response> => {
 
 const exchange = async (
   c: HttpContext,
-  { auth, missingKey, policy }: Route,
+  { auth, missingKey, waitMs, policy }: Route,
   target: string,
   keyRequired: boolean,
 ): Promise<Response> => {
@@ -102,7 +102,7 @@ const exchange = async (
         members,
         requestId: c.get("latchkey.requestId"),
         origin: originOf(c),
-        waitMs: waitMsOf(prefer),
+        waitMs: waitMsOf(prefer, waitMs),
         detached: prefersAsync(prefer),
       }),
     );

@@ -123,7 +123,7 @@ describe("74: only what is configured", () => {
 });
 
 describe("a request that may change something", () => {
-  const post = async (path: string, headers: Record<string, string> = {}, body: BodyInit = "a=1") =>
+  const post = async (path: string, headers: Record<string, string> = {}, body: NonNullable<RequestInit["body"]> = "a=1") =>
     ask(path, { method: "POST", headers: { ...AUTHORIZATION, ...headers }, body });
 
   it("1: without a key gets 400, and the upstream hears nothing", async () => {

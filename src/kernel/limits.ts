@@ -191,3 +191,36 @@ export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
 export const RETRY_FULL_MS = 60_000;
 /** Tenants whose database an isolate remembers; each is two short texts. */
 export const ASSIGNED_TENANTS_MAX = 10_000;
+
+/** A body through the gateway is kept in one row of the object (2 MB) while it is in flight, its headers beside it. */
+export const GATEWAY_BODY_BYTES_MAX = 1024 * 1024;
+/** The gateway takes the keys of the API behind it, and some of those are counters. */
+export const GATEWAY_KEY_LENGTH_MIN = 1;
+/** Members of a body that a mismatch can name; beyond it a mismatch says "(body)". Their hashes are stored with each key. */
+export const GATEWAY_MEMBERS_MAX = 64;
+/** And of their names together, bytes: a row of the journal stays small whatever a body calls its members. */
+export const GATEWAY_MEMBER_NAMES_BYTES_MAX = 2_048;
+/** As long as most clients wait; from then on the outcome is doubtful. */
+export const UPSTREAM_TIMEOUT_MS_DEFAULT = 30_000;
+/** Shorter, and a healthy upstream on another continent would be called doubtful. */
+export const UPSTREAM_TIMEOUT_MS_MIN = 100;
+/** An alarm may run for 15 minutes; a call of five leaves it room for others. */
+export const UPSTREAM_TIMEOUT_MS_MAX = 5 * 60 * 1000;
+/** With pauses that double this is a quarter of an hour of tries: longer than most deployments of an upstream. */
+export const HEAL_ATTEMPTS_DEFAULT = 10;
+/** More would be load, not patience. */
+export const HEAL_ATTEMPTS_MAX = 100;
+/** Longer than a restart or a failover; shorter than anybody waits for a payment without looking. */
+export const HEAL_ELAPSED_SECONDS_DEFAULT = 15 * 60;
+/** After a call's time-out, before "not found" is believed: a queue before the upstream may hold the call that long. */
+export const STATUS_QUIET_MS_DEFAULT = 30_000;
+/** Nobody promises that a call is lost after more than this. */
+export const STATUS_QUIET_MS_MAX = 60 * 60 * 1000;
+/** A key shorter lived than a client's own retries would be no help to it. */
+export const ROUTE_KEY_LIFETIME_SECONDS_MIN = 60;
+/** A year: what audits ask for. Longer tombstones are a database that only grows. */
+export const ROUTE_TOMBSTONE_SECONDS_MAX = 366 * 24 * 60 * 60;
+/** Routes are compared with every request, one after the other. */
+export const ROUTES_MAX = 100;
+/** Parts of a multipart body that are told apart; a body with more is compared by its bytes. */
+export const GATEWAY_MULTIPART_PARTS_MAX = 1_000;

@@ -1,5 +1,6 @@
 /** What an exchange engine is given in production: the runtime's fetch, the Worker's bindings, this object's health of upstreams. */
 import type { Bindings, EngineSettings } from "../env.ts";
+import { exchangeFingerprint } from "../gateway/content-fingerprint.ts";
 import type { Upstream } from "../gateway/exchange.ts";
 import { consecutiveFailures } from "../gateway/origin-health.ts";
 import { keptHeaders } from "../gateway/headers.ts";
@@ -33,8 +34,7 @@ export const exchangeSetup = (
   health: consecutiveFailures(),
   pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
   keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
-  // The one version that there is was computed by the Worker that asks.
-  fingerprintIn: () => undefined,
+  fingerprintIn: ({ request }, version) => exchangeFingerprint(request, version),
   secretNamed: (name) => {
     const value: unknown = Reflect.get(env, name);
     return typeof value === "string" && value !== "" ? value : undefined;

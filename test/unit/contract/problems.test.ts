@@ -45,6 +45,8 @@ const contract: Readonly<
   "operation-failed": [500, "new-key", false],
   "internal-error": [500, "same-key", true],
   "temporarily-unavailable": [503, "same-key", true],
+  "upstream-unreachable": [502, "same-key", true],
+  "unprotected-call-failed": [502, "never", false],
   "outcome-unknown-yet": [503, "same-key", true],
 };
 
@@ -76,10 +78,14 @@ describe("the table of problems", () => {
     for (const code of retried) expect(PROBLEMS[code].use, `of ${code}`).toBe("same-key");
   });
 
-  it("lets every 5xx that was not stored be retried, with the same key only", () => {
+  it("lets every 5xx that was not stored be retried, with the same key only; without a key nothing is safe", () => {
     for (const code of codes) {
       const { status, use, shouldRetry }: Problem = PROBLEMS[code];
       if (status < 500) continue;
+      if (code === "unprotected-call-failed") {
+        expect([use, shouldRetry]).toEqual(["never", false]);
+        continue;
+      }
       expect([use, shouldRetry], `of ${code}`).toEqual(
         code === "operation-failed" ? ["new-key", false] : ["same-key", true],
       );

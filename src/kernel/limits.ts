@@ -143,6 +143,48 @@ export const INTENTS_PER_OBJECT_MAX = 1_000;
 /** Accepted requests that one alarm runs: one group, within the alarm's time. */
 export const INTENTS_PER_ALARM_MAX = 64;
 
+/** An upstream's answer beyond this goes through once and is not kept: PDFs and reports fit, dumps do not. */
+export const GATEWAY_RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
+/** What one row holds of an answer, and one exchange of it in memory: a row may have 2 MB, and 32 rows are the whole. */
+export const ANSWER_CHUNK_BYTES = 256 * 1024;
+/** Exchanges under way in one object: each holds a chunk of its answer, together 32 MB of the object's 128. */
+export const EXCHANGE_FLIGHTS_MAX = 128;
+/** And their requests together; the rest of the memory is for everything else. */
+export const EXCHANGE_REQUEST_BYTES_MAX = 32 * 1024 * 1024;
+/** Calls of one object to one upstream at a time: a slow upstream leaves half of the flights to the others. */
+export const UPSTREAM_CALLS_MAX = 64;
+/** Pause before the next try; doubled each time, up to the maximum, which is what an upstream's restart takes. */
+export const EXCHANGE_PAUSE_MS = 1_000;
+export const EXCHANGE_PAUSE_MS_MAX = 60_000;
+/** What an upstream itself asks for is heard up to here: longer, and the key would outlast its clients' patience. */
+export const UPSTREAM_RETRY_AFTER_MS_MAX = 10 * 60 * 1000;
+/** Questions about one key. With the pauses that is a quarter of an hour: who does not know by then will not. */
+export const EXCHANGE_ASKS_MAX = 20;
+/** After a call's time-out, before the alarm takes it for interrupted: it has recorded its end by then. */
+export const EXCHANGE_GRACE_MS = 5_000;
+/** Exchanges that one alarm heals: one group of questions and calls. */
+export const EXCHANGES_PER_ALARM_MAX = 64;
+/** What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream. */
+export const EXCHANGE_ALARM_MS = 20_000;
+/** When an outcome that the journal has not taken is sent again; doubled up to the pause's maximum. */
+export const SETTLE_PAUSE_MS = 5_000;
+/** Failures in a row that make an upstream down: fewer could be one bad moment of a balancer. */
+export const UPSTREAM_FAILURES_MAX = 5;
+/** How long it is left alone before one call probes it: as long as a client library's first pauses. */
+export const UPSTREAM_PROBE_MS = 5_000;
+/** Tries to tell a webhook, with pauses that double from the first to the last: about a day. */
+export const WEBHOOK_ATTEMPTS_MAX = 12;
+export const WEBHOOK_PAUSE_MS = 30_000;
+export const WEBHOOK_PAUSE_MS_MAX = 6 * 60 * 60 * 1000;
+/** Standard Webhooks: 15 to 30 seconds for a receiver to answer. */
+export const WEBHOOK_TIMEOUT_MS = 15_000;
+/** A claim in flight for so long without a word is asked after: longer than a claim and its intent can be apart. */
+export const ORPHAN_AGE_MS = 10 * 60 * 1000;
+/** Such claims that one step of the slow pass asks after: each is a call of an object. */
+export const ORPHANS_PER_STEP_MAX = 20;
+/** Why a person decided so: a sentence or two, and a link to the ticket. */
+export const REASON_LENGTH_MAX = 1_000;
+
 /** D1 holds 10 GB; the rest is for what is under way in every object, for tombstones and for indexes that split. */
 export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
 /** Before a request that met a full database is worth repeating: room comes from a sweep or an operator. */

@@ -2,6 +2,7 @@
 import type { ProblemCode } from "../contract/problems.ts";
 import type { ExchangePolicy, ExchangeRequest, HeaderPairs } from "../gateway/exchange.ts";
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import type { ResolutionRecord } from "../journal/settlements.ts";
 import type { JsonObject } from "../kernel/json.ts";
 
 /** One keyed request to an upstream, authenticated and read. */
@@ -53,3 +54,24 @@ export type ExchangeReply =
       readonly afterMs?: number;
       readonly members?: JsonObject;
     };
+
+/** What a person says of an uncertain key. */
+export type Resolution = {
+  readonly outcome:
+    /** It was: this is what later retries get. */
+    | {
+        readonly kind: "executed";
+        readonly status: number;
+        readonly headers: HeaderPairs;
+        readonly body: Uint8Array;
+        readonly link: string | null;
+      }
+    /** It was not: the key is free to run. */
+    | { readonly kind: "not-executed" };
+  /** Who, when and why. */
+  readonly record: ResolutionRecord;
+};
+
+export type ResolutionReply = {
+  readonly kind: "resolved" | "refused" | "unknown-key" | "unavailable";
+};

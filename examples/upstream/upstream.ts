@@ -21,8 +21,10 @@ import { gzipSync } from "node:zlib";
 export type Fault =
   /** The connection is closed before anything has happened. */
   | "drop-before"
-  /** It is accepted only later: it may overtake a question that was asked after it. */
+  /** It is accepted only later. */
   | "accept-late"
+  /** The connection is reset at once, and it happens all the same, later: after it was asked what became of it. */
+  | "reset-then-accept"
   /** 503 before anything has happened. */
   | "fail-before"
   /** 429: it was not carried out. */
@@ -37,6 +39,7 @@ export type Fault =
 export const FAULTS: readonly Fault[] = [
   "drop-before",
   "accept-late",
+  "reset-then-accept",
   "fail-before",
   "too-many",
   "fail-after",
@@ -142,8 +145,10 @@ export const startUpstream = async ({
     if (fault === "fail-before") return send(response, 503, { error: "not now" });
     if (fault === "too-many")
       return send(response, 429, { error: "slow down" }, { "Retry-After": "1" });
-    if (fault === "accept-late") await sleep(lateMs);
+    if (fault === "reset-then-accept") request.socket.resetAndDestroy();
+    if (fault === "accept-late" || fault === "reset-then-accept") await sleep(lateMs);
     const { status, body: content, headers = {} } = carryOut(request, body);
+    if (fault === "reset-then-accept") return;
     if (fault === "reset-after") return void request.socket.resetAndDestroy();
     if (fault === "fail-after") return send(response, 500, { error: "something broke" });
     await sleep(delayMs + (fault === "answer-late" ? lateMs : 0));
@@ -177,6 +182,9 @@ export const startUpstream = async ({
         await sleep(20);
       }
       return void response.end();
+    }
+    if (url.pathname === "/gzip") {
+      return send(response, 200, gzipSync("plain text"), { "Content-Encoding": "gzip" });
     }
     if (url.pathname === "/redirect")
       return send(response, 302, "", { Location: url.searchParams.get("to") ?? "/" });

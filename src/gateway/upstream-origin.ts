@@ -3,6 +3,7 @@
  * by a private network comes in by a service binding or a tunnel. What clouds keep for their machines' own secrets is
  * never an upstream.
  */
+import type { Upstream } from "./exchange.ts";
 
 /** Why it cannot be one, to be read after the setting's name; undefined if it can. */
 export const originFault = (text: string): string | undefined => {
@@ -13,6 +14,19 @@ export const originFault = (text: string): string | undefined => {
   if (url.protocol === "https:") return undefined;
   if (url.protocol === "http:" && isLoopback(url.hostname)) return undefined;
   return "is not https";
+};
+
+/** A service binding has no host of its own; this one cannot exist elsewhere (RFC 2606). */
+const SERVICE_ORIGIN = "https://upstream.invalid";
+
+/**
+ * Where a request goes.
+ * @param target path and query; throws an Error if it does not begin with a slash
+ */
+export const upstreamUrl = (upstream: Upstream, target: string): string => {
+  // Anything else could end up in the host: "@elsewhere".
+  if (!target.startsWith("/")) throw new Error("A target begins with a slash.");
+  return (upstream.kind === "origin" ? upstream.origin : SERVICE_ORIGIN) + target;
 };
 
 const isLoopback = (host: string): boolean =>

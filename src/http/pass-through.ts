@@ -10,6 +10,7 @@ import {
   LATCHKEY_PROTECTED,
   returnedHeaders,
 } from "../gateway/headers.ts";
+import { upstreamUrl } from "../gateway/upstream-origin.ts";
 import type { HttpContext } from "./context.ts";
 import { problemResponse } from "./problem-response.ts";
 
@@ -29,16 +30,13 @@ export const passThrough = async (
   const timer = setTimeout(() => abort.abort(), policy.timeoutMs);
   let answer: Response;
   try {
-    answer = await fetcherOf(c.env, policy.upstream)(
-      originOfUpstream(policy.upstream, c) + target,
-      {
-        method: raw.method,
-        headers: forwardedHeaders(raw.headers, arrivalOf(c)).map(([name, value]) => [name, value]),
-        body: raw.body,
-        redirect: "manual",
-        signal: abort.signal,
-      },
-    );
+    answer = await fetcherOf(c.env, policy.upstream)(upstreamUrl(policy.upstream, target), {
+      method: raw.method,
+      headers: forwardedHeaders(raw.headers, arrivalOf(c)).map(([name, value]) => [name, value]),
+      body: raw.body,
+      redirect: "manual",
+      signal: abort.signal,
+    });
   } catch (error) {
     console.error(
       JSON.stringify({
@@ -84,7 +82,3 @@ const fetcherOf = (env: Bindings, upstream: Upstream): typeof fetch => {
   const service = Reflect.get(env, upstream.binding) as Fetcher;
   return service.fetch.bind(service) as typeof fetch;
 };
-
-/** A service is reached by its binding whatever the host; it sees the one that the caller named. */
-const originOfUpstream = (upstream: Upstream, c: HttpContext): string =>
-  upstream.kind === "origin" ? upstream.origin : (URL.parse(c.req.url)?.origin ?? "http://service");

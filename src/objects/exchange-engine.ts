@@ -20,12 +20,7 @@ import {
   transition,
 } from "../gateway/exchange-decision.ts";
 import { type OriginHealth, upstreamName } from "../gateway/origin-health.ts";
-import {
-  findingOn,
-  type Verdict,
-  verdictOn,
-  verdictOnFailure,
-} from "../gateway/outcome-rule.ts";
+import { findingOn, type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
 import { differingMembers } from "../idempotency/fingerprint.ts";
 import {
   type Asking,
@@ -65,12 +60,7 @@ import {
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Alarm } from "./alarm.ts";
 import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
-import type {
-  ExchangeCall,
-  ExchangeReply,
-  Resolution,
-  ResolutionReply,
-} from "./exchange-call.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { type Exchange, keyRecordOf } from "./exchange-record.ts";
 import { postponed, postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
 import { callRequest, type SendUpstream, statusRequest } from "./exchange-upstream.ts";
@@ -370,7 +360,11 @@ export class ExchangeEngine {
     if (decision.do === "recover" && exchange === undefined && recorded !== undefined) {
       return this.#takeOver(call, entry, recorded);
     }
-    return this.#carryOut(call, decision, { knowledge: { kind: "free" }, flight: undefined, exchange });
+    return this.#carryOut(call, decision, {
+      knowledge: { kind: "free" },
+      flight: undefined,
+      exchange,
+    });
   }
 
   /** In flight, ours, and without an intent here: the claim was never called for. */
@@ -827,7 +821,8 @@ export class ExchangeEngine {
       await this.#settling.now(key);
     }
     if (telling !== null && telling.dueAtMs <= nowMs) await this.#tell(exchange);
-    if (state.kind === "calling" || state.kind === "paused") await drain(await this.#heal(exchange).reply);
+    if (state.kind === "calling" || state.kind === "paused")
+      await drain(await this.#heal(exchange).reply);
   }
 
   /** What has expired becomes a tombstone, what is past that goes: in the journal first, then here. */

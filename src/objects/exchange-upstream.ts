@@ -1,18 +1,10 @@
 /** What goes to an upstream: the call itself, and the question what became of it. To the policy's upstream, nowhere else. */
 import type { Upstream } from "../gateway/exchange.ts";
+import { upstreamUrl } from "../gateway/upstream-origin.ts";
 import type { Exchange } from "./exchange-record.ts";
 
 /** Sends one request. Redirects are not followed: an answer that names another place is an answer. */
 export type SendUpstream = (upstream: Upstream, request: Request) => Promise<Response>;
-
-/** A service binding has no host of its own; this one cannot exist elsewhere (RFC 2606). */
-const SERVICE_ORIGIN = "https://upstream.invalid";
-
-const urlOf = (upstream: Upstream, target: string): string => {
-  // Anything else could end up in the host: "@elsewhere".
-  if (!target.startsWith("/")) throw new Error("A target begins with a slash.");
-  return (upstream.kind === "origin" ? upstream.origin : SERVICE_ORIGIN) + target;
-};
 
 /** Throws if the exchange is closed. */
 const inputOf = ({ input }: Exchange) => {
@@ -23,7 +15,7 @@ const inputOf = ({ input }: Exchange) => {
 /** The call, as it was accepted, with its original key. */
 export const callRequest = (exchange: Exchange, body: Uint8Array, signal: AbortSignal): Request => {
   const { policy, method, target, headers } = inputOf(exchange);
-  return new Request(urlOf(policy.upstream, target), {
+  return new Request(upstreamUrl(policy.upstream, target), {
     method,
     headers: new Headers(headers.map(([name, value]) => [name, value])),
     body: body.byteLength === 0 ? null : body,
@@ -41,16 +33,11 @@ export const statusRequest = (exchange: Exchange, path: string, signal: AbortSig
   // As the upstream was told it, without the quotes of a structured field.
   const told = headers.find(([name]) => name === "idempotency-key")?.[1] ?? exchange.key;
   const key = encodeURIComponent(told.replaceAll('"', ""));
-  return new Request(
-    urlOf(policy.upstream, path.replaceAll("{key}", key)),
-    {
-      headers: new Headers(
-        headers
-          .filter(([name]) => !NOT_ASKED_WITH.test(name))
-          .map(([name, value]) => [name, value]),
-      ),
-      redirect: "manual",
-      signal,
-    },
-  );
+  return new Request(upstreamUrl(policy.upstream, path.replaceAll("{key}", key)), {
+    headers: new Headers(
+      headers.filter(([name]) => !NOT_ASKED_WITH.test(name)).map(([name, value]) => [name, value]),
+    ),
+    redirect: "manual",
+    signal,
+  });
 };

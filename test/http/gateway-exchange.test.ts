@@ -33,9 +33,17 @@ type Sent = {
   readonly method?: string;
   readonly server?: "1" | "per-key";
 };
-type Got = { readonly status: number; readonly headers: Headers; readonly bytes: Buffer; readonly replayed: boolean };
+type Got = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly bytes: Buffer;
+  readonly replayed: boolean;
+};
 
-const send = async (path: string, { key = newKey(), headers, body = "amount=1", method = "POST", server = "1" }: Sent = {}): Promise<Got> => {
+const send = async (
+  path: string,
+  { key = newKey(), headers, body = "amount=1", method = "POST", server = "1" }: Sent = {},
+): Promise<Got> => {
   const response = await fetch(serverFor(server).origin + path, {
     method,
     redirect: "manual",
@@ -54,12 +62,18 @@ const send = async (path: string, { key = newKey(), headers, body = "amount=1", 
     replayed: response.headers.get("Idempotent-Replayed") === "true",
   };
 };
-const bodyOf = (answer: Got): Record<string, unknown> => JSON.parse(answer.bytes.toString("utf8")) as Record<string, unknown>;
-const byKey = (key: string): readonly Effect[] => upstream.effects.filter((effect) => effect.key === key);
+const bodyOf = (answer: Got): Record<string, unknown> =>
+  JSON.parse(answer.bytes.toString("utf8")) as Record<string, unknown>;
+const byKey = (key: string): readonly Effect[] =>
+  upstream.effects.filter((effect) => effect.key === key);
 
 /** Of every header but those that say when, which request, and that it is a replay. */
 const comparable = ({ headers }: Got): Record<string, string> =>
-  Object.fromEntries([...headers].filter(([name]) => !["date", "x-request-id", "idempotent-replayed"].includes(name)));
+  Object.fromEntries(
+    [...headers].filter(
+      ([name]) => !["date", "x-request-id", "idempotent-replayed"].includes(name),
+    ),
+  );
 
 describe.each(["1", "per-key"] as const)("with KEY_OBJECTS=%s", (server) => {
   it("a POST is carried out once; every retry gets the same status, headers and bytes", async () => {
@@ -80,9 +94,13 @@ describe.each(["1", "per-key"] as const)("with KEY_OBJECTS=%s", (server) => {
   it("35: of 20 at once that wait, one is carried out and 19 replay it", async () => {
     const key = newKey();
     const answers = await Promise.all(
-      Array.from({ length: 20 }, async () => send("/v1/charges", { key, server, headers: { Prefer: "wait=10" } })),
+      Array.from({ length: 20 }, async () =>
+        send("/v1/charges", { key, server, headers: { Prefer: "wait=10" } }),
+      ),
     );
-    expect(new Set(answers.map(({ status, bytes }) => `${status} ${bytes.toString()}`)).size).toBe(1);
+    expect(new Set(answers.map(({ status, bytes }) => `${status} ${bytes.toString()}`)).size).toBe(
+      1,
+    );
     expect(byKey(key)).toHaveLength(1);
   });
 });
@@ -95,8 +113,14 @@ describe("the key", () => {
     expect(first.status).toBe(200);
     expect(quoted.replayed).toBe(true);
     expect(quoted.bytes.equals(first.bytes)).toBe(true);
-    const state = await fetch(`${serverFor("1").origin}/_latchkey/v1/idempotency-keys/7`, { headers });
-    expect(await state.json()).toMatchObject({ key: "7", state: "completed", outcome: { status: 200 } });
+    const state = await fetch(`${serverFor("1").origin}/_latchkey/v1/idempotency-keys/7`, {
+      headers,
+    });
+    expect(await state.json()).toMatchObject({
+      key: "7",
+      state: "completed",
+      outcome: { status: 200 },
+    });
   });
 
   it("7: reaches the upstream bare, whatever was sent", async () => {
@@ -154,7 +178,10 @@ describe("who calls", () => {
   it("28: where the route fixes the tenant, a rotated credential is the same caller", async () => {
     const key = newKey();
     await send("/fixed/charges", { key });
-    const rotated = await send("/fixed/charges", { key, headers: { Authorization: "Bearer sk_new" } });
+    const rotated = await send("/fixed/charges", {
+      key,
+      headers: { Authorization: "Bearer sk_new" },
+    });
     expect(rotated.replayed).toBe(true);
     expect(byKey(key)).toHaveLength(1);
   });
@@ -174,15 +201,23 @@ describe("who calls", () => {
     const headers = { "Latchkey-Authorization": `Bearer ${token}` };
     const first = await send("/jwt/charges", { key, headers });
     expect(first.status).toBe(200);
-    const again = await send("/jwt/charges", { key, headers: { ...headers, Authorization: "Bearer rotated" } });
+    const again = await send("/jwt/charges", {
+      key,
+      headers: { ...headers, Authorization: "Bearer rotated" },
+    });
     expect(again.replayed).toBe(true);
-    const [effect, ...more] = upstream.effects.filter(({ path, headers: seen }) => path === "/jwt/charges" && seen["authorization"] === "Bearer sk_test_1");
+    const [effect, ...more] = upstream.effects.filter(
+      ({ path, headers: seen }) =>
+        path === "/jwt/charges" && seen["authorization"] === "Bearer sk_test_1",
+    );
     expect(more).toEqual([]);
     expect(effect?.headers).not.toHaveProperty("latchkey-authorization");
     // Tenants share the upstream, and must not meet there.
     expect(effect?.key).not.toBe(key);
     expect((await send("/jwt/charges", { key })).status).toBe(401);
-    const weak = { "Latchkey-Authorization": `Bearer ${await tokenFor("acme", { scope: "read" })}` };
+    const weak = {
+      "Latchkey-Authorization": `Bearer ${await tokenFor("acme", { scope: "read" })}`,
+    };
     expect((await send("/jwt/charges", { key, headers: weak })).status).toBe(403);
   });
 });
@@ -198,7 +233,11 @@ describe("any content", () => {
   it.each([
     ["JSON, written in another order", json('{"a":1,"b":2}'), json('{ "b": 2, "a": 1 }')],
     ["a form, with its fields in another order", { body: "a=1&b=2" }, { body: "b=2&a=1" }],
-    ["parts, between other boundaries", multipart(BOUNDARIES[0], "1"), multipart(BOUNDARIES[1], "1")],
+    [
+      "parts, between other boundaries",
+      multipart(BOUNDARIES[0], "1"),
+      multipart(BOUNDARIES[1], "1"),
+    ],
     ["nothing", { body: "" }, { body: "" }],
   ])("%s is the same request", async (_, one, two) => {
     const key = newKey();
@@ -213,44 +252,63 @@ describe("any content", () => {
     ["a member of JSON", json('{"amount":1,"b":2}'), json('{"amount":2,"b":2}'), "amount"],
     ["a field of a form", { body: "amount=1&b=2" }, { body: "amount=2&b=2" }, "amount"],
     ["a part", multipart(BOUNDARIES[0], "1"), multipart(BOUNDARIES[0], "2"), "amount"],
-    ["a byte", { headers: { "Content-Type": "image/png" }, body: "a" }, { headers: { "Content-Type": "image/png" }, body: "b" }, "(body)"],
-  ])("12: %s that differs gets 422, which names it; the original stands", async (_, one, two, name) => {
-    const key = newKey();
-    await send("/v1/charges", { ...one, key });
-    const other = await send("/v1/charges", { ...two, key });
-    expect(other.status).toBe(422);
-    expect(bodyOf(other)).toMatchObject({ code: "idempotency-key-reused", mismatched: [name] });
-    expect((await send("/v1/charges", { ...one, key })).replayed).toBe(true);
-    expect(byKey(key)).toHaveLength(1);
-  });
+    [
+      "a byte",
+      { headers: { "Content-Type": "image/png" }, body: "a" },
+      { headers: { "Content-Type": "image/png" }, body: "b" },
+      "(body)",
+    ],
+  ])(
+    "12: %s that differs gets 422, which names it; the original stands",
+    async (_, one, two, name) => {
+      const key = newKey();
+      await send("/v1/charges", { ...one, key });
+      const other = await send("/v1/charges", { ...two, key });
+      expect(other.status).toBe(422);
+      expect(bodyOf(other)).toMatchObject({ code: "idempotency-key-reused", mismatched: [name] });
+      expect((await send("/v1/charges", { ...one, key })).replayed).toBe(true);
+      expect(byKey(key)).toHaveLength(1);
+    },
+  );
 
   it("16, 17: another path, query or method gets 422", async () => {
     const key = newKey();
     await send("/v1/charges?a=1", { key });
-    for (const [path, method] of [["/v1/charges?a=2", "POST"], ["/v1/refunds?a=1", "POST"], ["/v1/charges?a=1", "PATCH"]] as const) {
+    for (const [path, method] of [
+      ["/v1/charges?a=2", "POST"],
+      ["/v1/refunds?a=1", "POST"],
+      ["/v1/charges?a=1", "PATCH"],
+    ] as const) {
       expect((await send(path, { key, method })).status).toBe(422);
     }
     expect(byKey(key)).toHaveLength(1);
   });
 
-  it.each([0, 1, 65_536, 1024 * 1024])("64: %d bytes are sent and replayed byte for byte", async (size) => {
-    const key = newKey();
-    const body = randomBytes(size);
-    const headers = { "Content-Type": "application/octet-stream" };
-    const first = await send("/echo", { key, headers, body });
-    expect(first.status).toBe(201);
-    expect(first.bytes.equals(body)).toBe(true);
-    const again = await send("/echo", { key, headers, body });
-    expect(again.replayed).toBe(true);
-    expect(again.bytes.equals(body)).toBe(true);
-    expect(again.headers.get("Content-Type")).toBe("application/octet-stream");
-    expect(byKey(key)).toHaveLength(1);
-  });
+  it.each([0, 1, 65_536, 1024 * 1024])(
+    "64: %d bytes are sent and replayed byte for byte",
+    async (size) => {
+      const key = newKey();
+      const body = randomBytes(size);
+      const headers = { "Content-Type": "application/octet-stream" };
+      const first = await send("/echo", { key, headers, body });
+      expect(first.status).toBe(201);
+      expect(first.bytes.equals(body)).toBe(true);
+      const again = await send("/echo", { key, headers, body });
+      expect(again.replayed).toBe(true);
+      expect(again.bytes.equals(body)).toBe(true);
+      expect(again.headers.get("Content-Type")).toBe("application/octet-stream");
+      expect(byKey(key)).toHaveLength(1);
+    },
+  );
 
   it("64: a body that is compressed is sent as it is", async () => {
     const key = newKey();
     const body = randomBytes(100);
-    await send("/echo", { key, headers: { "Content-Type": "application/json", "Content-Encoding": "gzip" }, body });
+    await send("/echo", {
+      key,
+      headers: { "Content-Type": "application/json", "Content-Encoding": "gzip" },
+      body,
+    });
     expect(byKey(key)).toMatchObject([{ bodyBytes: 100, headers: { "content-encoding": "gzip" } }]);
   });
 

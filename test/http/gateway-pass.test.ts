@@ -66,6 +66,12 @@ describe("a read", () => {
     expect(pieces.length).toBeGreaterThan(1);
   });
 
+  it("comes back compressed if the upstream compressed it", async () => {
+    const response = await ask("/gzip");
+    expect(response.headers.get("Content-Encoding")).toBe("gzip");
+    expect(await response.text()).toBe("plain text");
+  });
+
   it("of an upstream that is away gets 502, and may be sent again", async () => {
     const response = await ask("/v1/charges", {}, "away");
     expect(response.status).toBe(502);
@@ -123,8 +129,11 @@ describe("74: only what is configured", () => {
 });
 
 describe("a request that may change something", () => {
-  const post = async (path: string, headers: Record<string, string> = {}, body: NonNullable<RequestInit["body"]> = "a=1") =>
-    ask(path, { method: "POST", headers: { ...AUTHORIZATION, ...headers }, body });
+  const post = async (
+    path: string,
+    headers: Record<string, string> = {},
+    body: NonNullable<RequestInit["body"]> = "a=1",
+  ) => ask(path, { method: "POST", headers: { ...AUTHORIZATION, ...headers }, body });
 
   it("1: without a key gets 400, and the upstream hears nothing", async () => {
     const before = upstream.calls();
@@ -215,19 +224,21 @@ describe("a request that may change something", () => {
     expect(await objects()).toEqual(known);
   });
 
-  it.each(["//v1/x", "/v1//x", "/v1/%2e%2e/x"])("33: %s is nobody's path: 404", async (target) => {
-    const response = await exchange(serverFor("gateway").origin, {
-      method: "POST",
-      target,
-      headers: [
-        ["Authorization", "Bearer x"],
-        ["Idempotency-Key", "1"],
-        ["Content-Length", "0"],
-      ],
-    });
-    // The runtime itself resolves dot segments before the Worker sees them.
-    expect([404, 200]).toContain(response.status);
-  });
+  it.each(["//v1/x", "/v1//x", "/v1/..;/x", "/v1/%2e%2e;/x"])(
+    "33: %s is nobody's path: 404",
+    async (target) => {
+      const response = await exchange(serverFor("gateway").origin, {
+        method: "POST",
+        target,
+        headers: [
+          ["Authorization", "Bearer x"],
+          ["Idempotency-Key", "1"],
+          ["Content-Length", "0"],
+        ],
+      });
+      expect(response.status).toBe(404);
+    },
+  );
 });
 
 describe("our own routes", () => {

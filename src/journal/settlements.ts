@@ -153,4 +153,3 @@ export const releaseClaim = async (
     { tenant, key, nonce, attempt, to: { state: "free" }, resolution: null },
   ]);
 };
-

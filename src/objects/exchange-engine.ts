@@ -20,12 +20,7 @@ import {
   transition,
 } from "../gateway/exchange-decision.ts";
 import { type OriginHealth, upstreamName } from "../gateway/origin-health.ts";
-import {
-  findingOn,
-  type Verdict,
-  verdictOn,
-  verdictOnFailure,
-} from "../gateway/outcome-rule.ts";
+import { findingOn, type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
 import { differingMembers } from "../idempotency/fingerprint.ts";
 import {
   type Asking,
@@ -65,12 +60,7 @@ import {
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Alarm } from "./alarm.ts";
 import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
-import type {
-  ExchangeCall,
-  ExchangeReply,
-  Resolution,
-  ResolutionReply,
-} from "./exchange-call.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { type Exchange, keyRecordOf } from "./exchange-record.ts";
 import { postponed, postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
 import { callRequest, type SendUpstream, statusRequest } from "./exchange-upstream.ts";
@@ -370,7 +360,11 @@ export class ExchangeEngine {
     if (decision.do === "recover" && exchange === undefined && recorded !== undefined) {
       return this.#takeOver(call, entry, recorded);
     }
-    return this.#carryOut(call, decision, { knowledge: { kind: "free" }, flight: undefined, exchange });
+    return this.#carryOut(call, decision, {
+      knowledge: { kind: "free" },
+      flight: undefined,
+      exchange,
+    });
   }
 
   /** In flight, ours, and without an intent here: the claim was never called for. */
@@ -483,10 +477,12 @@ export class ExchangeEngine {
     let verdict: Verdict;
     let hintMs: number | undefined;
     let isWell = false;
+    let wasSent = false;
     try {
       // Parts of an answer that a try before has left behind.
       if (state.sends > 1) this.#exchanges.removeChunks(key);
       const answered = send(policy.upstream, callRequest(exchange, body, limit.signal));
+      wasSent = true;
       if (CRASH_POINTS) await crashPoint("exchange-sent");
       const response = await answered;
       verdict = verdictOn(response.status, policy, state.doubtful);
@@ -511,7 +507,7 @@ export class ExchangeEngine {
       await response.body?.cancel().catch(() => undefined);
     } catch (error) {
       isWell = false;
-      verdict = verdictOnFailure(error);
+      verdict = verdictOnFailure(wasSent);
       this.#setup.alert("upstream-failed", {
         route: policy.route,
         upstream,
@@ -827,7 +823,8 @@ export class ExchangeEngine {
       await this.#settling.now(key);
     }
     if (telling !== null && telling.dueAtMs <= nowMs) await this.#tell(exchange);
-    if (state.kind === "calling" || state.kind === "paused") await drain(await this.#heal(exchange).reply);
+    if (state.kind === "calling" || state.kind === "paused")
+      await drain(await this.#heal(exchange).reply);
   }
 
   /** What has expired becomes a tombstone, what is past that goes: in the journal first, then here. */

@@ -13,10 +13,7 @@ import { keyObjectNamed } from "./routing.ts";
 import { databaseFor } from "./tenant-database.ts";
 
 /** What belongs to the object itself, and is shared with what else lives in it. */
-type Shared = Pick<
-  ExchangeEngineSetup,
-  "storage" | "alarm" | "commit" | "keepAlive" | "alert"
->;
+type Shared = Pick<ExchangeEngineSetup, "storage" | "alarm" | "commit" | "keepAlive" | "alert">;
 
 export const exchangeSetup = (
   env: Bindings,

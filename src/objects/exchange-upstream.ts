@@ -41,16 +41,11 @@ export const statusRequest = (exchange: Exchange, path: string, signal: AbortSig
   // As the upstream was told it, without the quotes of a structured field.
   const told = headers.find(([name]) => name === "idempotency-key")?.[1] ?? exchange.key;
   const key = encodeURIComponent(told.replaceAll('"', ""));
-  return new Request(
-    urlOf(policy.upstream, path.replaceAll("{key}", key)),
-    {
-      headers: new Headers(
-        headers
-          .filter(([name]) => !NOT_ASKED_WITH.test(name))
-          .map(([name, value]) => [name, value]),
-      ),
-      redirect: "manual",
-      signal,
-    },
-  );
+  return new Request(urlOf(policy.upstream, path.replaceAll("{key}", key)), {
+    headers: new Headers(
+      headers.filter(([name]) => !NOT_ASKED_WITH.test(name)).map(([name, value]) => [name, value]),
+    ),
+    redirect: "manual",
+    signal,
+  });
 };

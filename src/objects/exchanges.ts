@@ -184,4 +184,3 @@ export class Exchanges {
 }
 
 const parse = (record: string): Exchange => exchangeSchema.parse(JSON.parse(record));
-

@@ -8,12 +8,7 @@ import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { Alarm } from "./alarm.ts";
-import type {
-  ExchangeCall,
-  ExchangeReply,
-  Resolution,
-  ResolutionReply,
-} from "./exchange-call.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { ExchangeEngine, type ExchangeEngineSetup } from "./exchange-engine.ts";
 import { exchangeSetup } from "./exchange-setup.ts";
 import { type EngineStorage, KeyEngine } from "./key-engine.ts";
@@ -57,11 +52,7 @@ export type KeyObjectParts = {
 /** The class to export and bind as `KEY_OBJECT`, for these operations. */
 export const keyObjectFor = (
   operations: readonly Operation[],
-  {
-    sweepIntervalMs,
-    storage = (real) => real,
-    exchanges = (real) => real,
-  }: KeyObjectParts = {},
+  { sweepIntervalMs, storage = (real) => real, exchanges = (real) => real }: KeyObjectParts = {},
 ): KeyObjectClass => {
   checkCatalogue({ operations, queries: [] });
   return class KeyObject extends DurableObject<Bindings> {

@@ -477,10 +477,12 @@ export class ExchangeEngine {
     let verdict: Verdict;
     let hintMs: number | undefined;
     let isWell = false;
+    let wasSent = false;
     try {
       // Parts of an answer that a try before has left behind.
       if (state.sends > 1) this.#exchanges.removeChunks(key);
       const answered = send(policy.upstream, callRequest(exchange, body, limit.signal));
+      wasSent = true;
       if (CRASH_POINTS) await crashPoint("exchange-sent");
       const response = await answered;
       verdict = verdictOn(response.status, policy, state.doubtful);
@@ -505,7 +507,7 @@ export class ExchangeEngine {
       await response.body?.cancel().catch(() => undefined);
     } catch (error) {
       isWell = false;
-      verdict = verdictOnFailure(error);
+      verdict = verdictOnFailure(wasSent);
       this.#setup.alert("upstream-failed", {
         route: policy.route,
         upstream,

@@ -30,6 +30,7 @@ const contract: Readonly<
   "outcome-erased": [410, "never", false],
   "outcome-uncertain": [409, "never", false],
   "response-not-stored": [409, "never", false],
+  "resolution-refused": [409, "never", false],
   "insufficient-funds": [402, "new-key", false],
   "out-of-stock": [409, "new-key", false],
   "refund-exceeds-payment": [409, "new-key", false],

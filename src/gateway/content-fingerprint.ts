@@ -147,10 +147,13 @@ const memberHashes = (
     utf8Bytes(parts.map(([name]) => name).join("")) <= GATEWAY_MEMBER_NAMES_BYTES_MAX;
   const named: (readonly [string, Json])[] = isFew ? parts : [["(body)", contentJson(content)]];
   return Object.fromEntries([
-    ["(method)", hash(method)],
+    // Nobody's secret, and a hash costs more than everything else here.
+    ["(method)", method],
+    ["(content type)", canonicalJson(type)],
     ["(path)", hash(path)],
-    ["(query)", hash(query)],
-    ["(content type)", hash(type)],
+    ...(query === "" || (Array.isArray(query) && query.length === 0)
+      ? []
+      : [["(query)", hash(query)] as const]),
     ...named.map(([name, value]) => [name, hash(value)] as const),
   ]);
 };

@@ -9,6 +9,8 @@
 import { createHash, createHmac } from "node:crypto";
 import { CREDENTIAL_TENANT, type Gateway, type RouteAuth } from "../gateway/route-policy.ts";
 import { LATCHKEY_AUTHORIZATION } from "../gateway/headers.ts";
+import { BoundedMap } from "../kernel/bounded-map.ts";
+import { ASSIGNED_TENANTS_MAX } from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import { byToken, byTokenIn, forbidden, unauthenticated } from "./access.ts";
 import { type Caller, namesKnownIssuer } from "./authentication.ts";
@@ -106,11 +108,19 @@ const secretOf = (c: HttpContext): string => {
   return CREDENTIAL_SECRET ?? FINGERPRINT_SECRET;
 };
 
-const credentialTenant = (header: string, credential: string, secret: string): string =>
-  CREDENTIAL_TENANT +
-  createHmac("sha256", secret)
-    .update(`latchkey-credential-1\n${header}\n${credential}`)
-    .digest("base64url");
+/** By header, secret and credential: an isolate sees the same few again and again. */
+const tenants = new BoundedMap<string, string>(ASSIGNED_TENANTS_MAX);
+
+const credentialTenant = (header: string, credential: string, secret: string): string => {
+  const hashed = `latchkey-credential-1\n${header}\n${credential}`;
+  const name = `${secret}\n${hashed}`;
+  const known = tenants.get(name);
+  if (known !== undefined) return known;
+  const tenant =
+    CREDENTIAL_TENANT + createHmac("sha256", secret).update(hashed).digest("base64url");
+  tenants.set(name, tenant);
+  return tenant;
+};
 
 /** The lengths stand before the parts, so that no two pairs spell one text. */
 const derivedKey = (tenant: string, key: string): string =>

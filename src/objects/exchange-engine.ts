@@ -44,6 +44,7 @@ import {
   COMMIT_BUDGET_MS,
   EXCHANGE_ALARM_MS,
   EXCHANGE_FLIGHTS_MAX,
+  GATHER_MOMENT_MS,
   EXCHANGE_GRACE_MS,
   EXCHANGE_REQUEST_BYTES_MAX,
   EXCHANGES_PER_ALARM_MAX,
@@ -57,6 +58,7 @@ import {
   WEBHOOK_PAUSE_MS_MAX,
   WEBHOOK_TIMEOUT_MS,
 } from "../kernel/limits.ts";
+import { Gather } from "../kernel/gather.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Alarm } from "./alarm.ts";
 import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
@@ -129,6 +131,7 @@ export class ExchangeEngine {
   readonly #flights = new Map<string, Flight>();
   /** Told once an exchange is closed: of a problem if that is all there is to tell. */
   readonly #waiters = new Waiters<ExchangeReply | "look-again">();
+  readonly #outcomes = new Gather(() => scheduler.wait(GATHER_MOMENT_MS));
   /** Of the requests under way. */
   #requestBytes = 0;
 
@@ -532,6 +535,8 @@ export class ExchangeEngine {
     const { clock, alarm } = this.#setup;
     const { key } = exchange;
     await alarm.load();
+    // Answers come one by one; each would wait for a disk of its own, and hold up everything else meanwhile.
+    await this.#outcomes.end();
     const nowMs = clock();
     const link = answer.headers.find(([name]) => name === "location")?.[1] ?? null;
     const stored = this.#exchanges.update(key, exchange.nonce, (now) => {

@@ -12,6 +12,7 @@ import {
   EXCHANGE_PAUSE_MS_MAX,
   GROUP_OPERATIONS_MAX,
   SEND_TIMEOUT_MS,
+  SETTLE_GATHER_MS,
   SETTLE_PAUSE_MS,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
@@ -66,7 +67,9 @@ export class Settling {
   async #run(): Promise<void> {
     // One turn later, so that keys which become final together go together.
     await Promise.resolve();
-    while (this.#waiting.size > 0) {
+    for (let batches = 0; this.#waiting.size > 0; batches++) {
+      // Under load, more of them: nobody waits for it, and a batch costs nearly the same for one as for many.
+      if (batches > 0) await scheduler.wait(SETTLE_GATHER_MS);
       const keys = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
       for (const key of keys) this.#waiting.delete(key);
       await this.#tried(keys);

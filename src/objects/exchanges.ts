@@ -6,12 +6,16 @@
  * exchange: the intent 2 (row and index), the outcome 2, the journal's word that it has it 2, and a chunk for every
  * 256 KiB of an answer beyond the first.
  */
+import { BoundedMap } from "../kernel/bounded-map.ts";
+import { EXCHANGE_FLIGHTS_MAX } from "../kernel/limits.ts";
 import { dueAtMs, type Exchange, exchangeSchema } from "./exchange-record.ts";
 
 export type ExchangeStorage = Pick<DurableObjectStorage, "sql" | "transactionSync">;
 
 export class Exchanges {
   readonly #storage: ExchangeStorage;
+  /** Rows by their very text, read or written lately: parsing one again is the dearest part of reading it. */
+  readonly #parsed = new BoundedMap<string, Exchange>(EXCHANGE_FLIGHTS_MAX);
   #hasTables: boolean | undefined;
 
   constructor(storage: ExchangeStorage) {
@@ -24,7 +28,7 @@ export class Exchanges {
     const [row] = this.#storage.sql
       .exec<{ record: string }>("SELECT record FROM exchanges WHERE key = ?", key)
       .toArray();
-    return row === undefined ? undefined : parse(row.record);
+    return row === undefined ? undefined : this.#parse(row.record);
   }
 
   /** False: there is one already, of another life of this object. Throws if storage does not take it. */
@@ -36,7 +40,7 @@ export class Exchanges {
           "INSERT INTO exchanges (key, due_at_ms, record, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
           exchange.key,
           dueAtMs(exchange),
-          JSON.stringify(exchange),
+          this.#textOf(exchange),
           request,
         ).rowsWritten > 0
       );
@@ -62,7 +66,7 @@ export class Exchanges {
       const next = change(now);
       if (next === undefined) return undefined;
       const { exchange, bytes } = next;
-      const columns = [dueAtMs(exchange), JSON.stringify(exchange)];
+      const columns = [dueAtMs(exchange), this.#textOf(exchange)];
       if (bytes === undefined) {
         this.#storage.sql.exec(
           "UPDATE exchanges SET due_at_ms = ?, record = ? WHERE key = ?",
@@ -132,7 +136,7 @@ export class Exchanges {
         limit,
       )
       .toArray()
-      .map(({ record }) => parse(record));
+      .map(({ record }) => this.#parse(record));
   }
 
   nextDueAtMs(): number | undefined {
@@ -156,6 +160,20 @@ export class Exchanges {
   /** After the storage was given back. */
   storageGone(): void {
     this.#hasTables = false;
+  }
+
+  #parse(record: string): Exchange {
+    const known = this.#parsed.get(record);
+    if (known !== undefined) return known;
+    const exchange = exchangeSchema.parse(JSON.parse(record));
+    this.#parsed.set(record, exchange);
+    return exchange;
+  }
+
+  #textOf(exchange: Exchange): string {
+    const record = JSON.stringify(exchange);
+    this.#parsed.set(record, exchange);
+    return record;
   }
 
   /** An object that was only asked stores nothing, not even an empty table. */
@@ -182,5 +200,3 @@ export class Exchanges {
     this.#hasTables = undefined;
   }
 }
-
-const parse = (record: string): Exchange => exchangeSchema.parse(JSON.parse(record));

@@ -40,7 +40,6 @@ type BenchBindings = Bindings & { readonly UPSTREAM_ORIGIN: string };
 
 const plain = new Hono<{ Bindings: BenchBindings }>().all("/proxy/*", (c) =>
   proxy(c.env.UPSTREAM_ORIGIN + c.req.path.slice("/proxy".length), {
-    ...c.req,
     raw: c.req.raw,
     redirect: "manual",
   }),

@@ -36,7 +36,7 @@ export type Fault =
   /** It happens, and the answer takes its time. */
   | "answer-late";
 
-export const FAULTS: readonly Fault[] = [
+const FAULTS: readonly Fault[] = [
   "drop-before",
   "accept-late",
   "reset-then-accept",
@@ -238,7 +238,7 @@ const send = (
   const content =
     typeof body === "string" || body instanceof Uint8Array ? body : JSON.stringify(body);
   for (const [name, value] of Object.entries({ "Content-Type": "application/json", ...more })) {
-    response.setHeader(name, value as string);
+    response.setHeader(name, value);
   }
   response.writeHead(status);
   response.end(status === 204 ? undefined : content);
@@ -268,9 +268,9 @@ const special = (request: IncomingMessage, body: Buffer): Answer | undefined => 
 };
 
 const prefixOf = (path: string): string =>
-  /\/msg$/.test(path)
+  path.endsWith("/msg")
     ? "msg"
-    : /\/app$/.test(path)
+    : path.endsWith("/app")
       ? "app"
       : (path.split("/").at(-1) ?? "obj").slice(0, 2).replaceAll(/\W/g, "") || "obj";
 

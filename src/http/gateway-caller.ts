@@ -18,7 +18,7 @@ import type { Authenticator, HttpContext } from "./context.ts";
 import { gatewayOf, settingsOf } from "./settings.ts";
 
 /** What a token has to grant for a call through a route with `auth: jwt`. */
-export const GATEWAY_SCOPE = "gateway:call";
+const GATEWAY_SCOPE = "gateway:call";
 
 export type GatewayCaller = {
   readonly tenant: string;

@@ -152,7 +152,7 @@ const toResponse = (c: HttpContext, key: string, reply: ExchangeReply): Response
     for (const [name, value] of Object.entries(shouldRetryHeaders(false))) headers.set(name, value);
   }
   // The Fetch standard allows no body with these, not even an empty one.
-  return new Response(NULL_BODY_STATUSES.includes(status) ? null : body, { status, headers });
+  return new Response(NULL_BODY_STATUSES.has(status) ? null : body, { status, headers });
 };
 
-const NULL_BODY_STATUSES = [204, 205, 304];
+const NULL_BODY_STATUSES = new Set([204, 205, 304]);

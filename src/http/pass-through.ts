@@ -80,5 +80,5 @@ const fetcherOf = (env: Bindings, upstream: Upstream): typeof fetch => {
   if (upstream.kind === "origin") return fetch;
   // Judged when the configuration was parsed.
   const service = Reflect.get(env, upstream.binding) as Fetcher;
-  return service.fetch.bind(service) as typeof fetch;
+  return (input, init) => service.fetch(input, init);
 };

@@ -61,7 +61,8 @@ describe("a read", () => {
     const response = await ask("/stream");
     const pieces: string[] = [];
     const decoder = new TextDecoder();
-    for await (const piece of response.body ?? []) pieces.push(decoder.decode(piece));
+    const body: ReadableStream<Uint8Array> | null = response.body;
+    for await (const piece of body ?? []) pieces.push(decoder.decode(piece));
     expect(pieces.join("")).toBe("line 0\nline 1\nline 2\n");
     expect(pieces.length).toBeGreaterThan(1);
   });

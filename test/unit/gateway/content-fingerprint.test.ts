@@ -201,7 +201,7 @@ describe("68: what differs", () => {
     const many = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`m${i}`, i]));
     const { members } = printExchange(request(JSON_TYPE, JSON.stringify(many)), SECRET);
     expect(Object.keys(members)).toEqual(["(method)", "(content type)", "(path)", "(body)"]);
-    const long = { [`${"x".repeat(2_100)}`]: 1 };
+    const long = { ["x".repeat(2_100)]: 1 };
     expect(printExchange(request(JSON_TYPE, JSON.stringify(long)), SECRET).members).toHaveProperty(
       "(body)",
     );

@@ -10,6 +10,8 @@ const config: KnipConfig = {
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",
     "bench/worker.ts",
+    "bench/gateway-worker.ts",
+    "bench/gateway-upstream.ts",
     "mutants/prose.ts",
     "mutants/vitest.config.mts",
     "test/support/*-{worker,process}.ts",

@@ -169,7 +169,7 @@ export default defineConfig({
   overrides: [
     ...Object.entries(layers).map(override),
     {
-      files: ["src/**", "examples/**"],
+      files: ["src/**", "examples/booking/**"],
       rules: {
         // workers-types declares these as any; what they do differs from Node.
         "no-restricted-globals": ["error", "Buffer", "process", "global"],

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { upstreamService } from "./test/support/upstream-service.ts";
 
 // wrangler's notes about secrets in files do not concern tests, which bring their own; and no test asks
 // Cloudflare where this machine is.
@@ -49,6 +50,8 @@ export default defineConfig({
             miniflare: {
               // A second database, for tests that bind it as DB_1.
               d1Databases: { SECOND_DATABASE: "second" },
+              // The API behind, for tests of the real objects: it outlives them, and counts what it carries out.
+              serviceBindings: { UPSTREAM: upstreamService() },
               bindings: {
                 TEST_MIGRATIONS: await readD1Migrations("migrations"),
                 // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.

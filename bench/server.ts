@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { readD1Migrations } from "@cloudflare/vitest-plugin";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 
@@ -11,17 +11,18 @@ export const TOKEN_SECRET = "benchmark-token-key-0123456789abcdefghijklmnop";
 export type BenchServer = { readonly port: number; readonly stop: () => Promise<void> };
 
 /** The bundle as `wrangler deploy` would make it. */
-export const bundleBenchWorker = (): string => {
+export const bundleBenchWorker = (entry = "bench/worker.ts"): string => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-bundle-"));
-  execFileSync("wrangler", ["deploy", "bench/worker.ts", "--dry-run", "--outdir", folder], {
+  execFileSync("wrangler", ["deploy", entry, "--dry-run", "--outdir", folder], {
     stdio: ["ignore", "ignore", "inherit"],
   });
-  return join(folder, "worker.js");
+  return join(folder, `${basename(entry, ".ts")}.js`);
 };
 
 export const startBenchServer = async (
   script: string,
   keyObjects: string,
+  vars: Readonly<Record<string, string>> = {},
 ): Promise<BenchServer> => {
   const folder = mkdtempSync(join(tmpdir(), "latchkey-bench-data-"));
   const miniflare = new Miniflare(
@@ -31,6 +32,7 @@ export const startBenchServer = async (
       compatibilityDate: "2026-10-15",
       compatibilityFlags: ["nodejs_compat"],
       bindings: {
+        ...vars,
         KEY_OBJECTS: keyObjects,
         TOKEN_SECRET,
         FINGERPRINT_SECRET: "benchmark-hash-key-0123456789abcdefghijklmnopq",

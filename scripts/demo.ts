@@ -95,3 +95,23 @@ export const walkthrough = async (url: string, secret: string): Promise<string> 
     `curl -i ${url}/v1/idempotency-keys/${key} ${authorization}`,
   ].join("\n");
 };
+
+/** The same of a gateway: whose API it is, it does not know. */
+export const gatewayWalkthrough = (url: string): string => {
+  const key = `demo-${randomUUID()}`;
+  const authorization = "-H 'Authorization: Bearer sk_demo'";
+  const charge = `curl -i ${url}/v1/charges ${authorization} -H 'Idempotency-Key: ${key}' -d amount=1250 -d currency=eur`;
+  return [
+    "# a charge, through the gateway",
+    charge,
+    "",
+    "# the very same again: the same answer, now with Idempotent-Replayed: true; the API behind hears nothing",
+    charge,
+    "",
+    "# what the key stands for",
+    `curl -i ${url}/_latchkey/v1/idempotency-keys/${key} ${authorization}`,
+    "",
+    "# a read passes through",
+    `curl -i ${url}/effects`,
+  ].join("\n");
+};

@@ -4,11 +4,16 @@
  * Writes local secrets once, applies the migrations to a local D1, starts the Worker on 127.0.0.1
  * (port 8787, or another where that is taken; PORT asks for one), makes a demo tenant over the API
  * and prints requests to paste. State stays in .wrangler/. Ctrl-C ends all of it.
+ *
+ * `npm run dev -- --upstream http://127.0.0.1:8788` puts the gateway in front of that API instead; `--routes FILE` takes
+ * its routes from a JSON file.
  */
 import type { ChildProcess } from "node:child_process";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { seed, walkthrough } from "./demo.ts";
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { gatewayWalkthrough, seed, walkthrough } from "./demo.ts";
 import { databases } from "./databases.ts";
 import { ensureDevVars, tokenSecret } from "./secrets.ts";
 import { collect, Complaint, ended, main, runQuietly, start, stopGroup } from "./tool.ts";
@@ -21,6 +26,16 @@ const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 await main(async () => {
+  const { values: options } = parseArgs({
+    options: { upstream: { type: "string" }, routes: { type: "string" } },
+  });
+  const isGateway = options.upstream !== undefined || options.routes !== undefined;
+  const vars = [
+    ...(options.upstream === undefined ? [] : ["--var", `UPSTREAM_ORIGIN:${options.upstream}`]),
+    ...(options.routes === undefined
+      ? []
+      : ["--var", `GATEWAY_ROUTES:${readFileSync(options.routes, "utf8")}`]),
+  ];
   if (ensureDevVars()) console.log("Wrote random local secrets to .dev.vars.");
 
   console.log("Applying migrations to the local database …");
@@ -33,12 +48,12 @@ await main(async () => {
   const port = await choosePort();
   const url = `http://${HOST}:${port}`;
   console.log(`Starting the Worker on ${url} …`);
-  const server = startServer(port);
+  const server = startServer(port, vars);
   const stopped = ended(server.process);
   const interrupted = stopOnSignal(server.process);
   try {
     await Promise.race([
-      ready(url, server.output),
+      ready(isGateway ? `${url}/_latchkey` : url, server.output),
       stopped.then(() => {
         if (interrupted()) return;
         throw new Complaint(`wrangler ended before the Worker answered:\n${server.output()}`);
@@ -47,10 +62,10 @@ await main(async () => {
     if (interrupted()) return;
     // Checked late: a Worker that refuses its secrets says so better than we would.
     const secret = tokenSecret();
-    await seed(url, secret);
+    if (!isGateway) await seed(url, secret);
 
     console.log(`\nLatchkey is ready on ${url} — Ctrl-C stops it.\n`);
-    console.log(await walkthrough(url, secret));
+    console.log(isGateway ? gatewayWalkthrough(url) : await walkthrough(url, secret));
     console.log();
     server.show();
     await stopped;
@@ -60,7 +75,7 @@ await main(async () => {
 });
 
 /** The Worker, with only warnings and errors of wrangler's, held back until `show`. */
-function startServer(port: number) {
+function startServer(port: number, vars: readonly string[]) {
   const child = start(
     "wrangler",
     [
@@ -72,6 +87,7 @@ function startServer(port: number) {
       "--log-level",
       "warn",
       "--show-interactive-dev-session=false",
+      ...vars,
     ],
     { stdio: ["ignore", "pipe", "pipe"], ownGroup: true },
   );

@@ -5,8 +5,9 @@
 import { Hono, type MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { REQUEST_ID } from "./contract/headers.ts";
+import type { Bindings, EngineSettings } from "./env.ts";
 import { byToken } from "./http/access.ts";
-import type { HttpContext, HttpEnv } from "./http/context.ts";
+import type { Authenticator, HttpContext, HttpEnv } from "./http/context.ts";
 import { crossOrigin } from "./http/cross-origin.ts";
 import { documentationRoutes } from "./http/docs/routes.ts";
 import { healthRoute, hostSchema, ownSchema } from "./http/health.ts";
@@ -20,8 +21,13 @@ import type { Schema } from "./http/openapi-components.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
-import { engineSettingsOf, settingsOf } from "./http/settings.ts";
+import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
+import { resolutionRoute, uncertainKeysRoute } from "./http/uncertain-keys.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
+import { isGateway } from "./gateway/route-policy.ts";
+import { byTokenOrCredential } from "./http/gateway-caller.ts";
+import { gatewayRoute } from "./http/gateway.ts";
+import { GATEWAY_KEY_LENGTH_MIN } from "./kernel/limits.ts";
 
 /** A Worker that Latchkey is used in. */
 export type Host<Env> = {
@@ -33,6 +39,56 @@ export type Host<Env> = {
 
 export type AppParts<Env = unknown> = Catalogue & { readonly host?: Host<Env> };
 
+/** Our own Worker: the gateway where the vars ask for one, else the app alone. Made when the first request asks. */
+export const createService = (
+  parts: Catalogue,
+): { readonly fetch: ExportedHandlerFetchHandler<Bindings> } => {
+  let made: { readonly gateway: boolean; readonly app: Hono<HttpEnv> } | undefined;
+  return {
+    fetch: (request, env, context) => {
+      const gateway = isGateway(env);
+      if (made?.gateway !== gateway) {
+        made = { gateway, app: gateway ? createGateway(parts) : createApp(parts) };
+      }
+      return made.app.fetch(request, env, context);
+    },
+  };
+};
+
+/** Where our own routes are while everything else is the upstream's. */
+const GATEWAY_HOME = "/_latchkey";
+
+/** Everything is the upstream's but what is under `/_latchkey`: there, the whole app as it is elsewhere. */
+export const createGateway = (parts: Catalogue): Hono<HttpEnv> => {
+  const app = new Hono<HttpEnv>();
+  app.use(async (c, next) => {
+    c.set("latchkey.requestId", crypto.randomUUID());
+    c.set("latchkey.keyLengthMin", GATEWAY_KEY_LENGTH_MIN);
+    await next();
+    // An answer that passes through may have the upstream's own.
+    if (!c.res.headers.has(REQUEST_ID)) {
+      c.res.headers.set(REQUEST_ID, c.get("latchkey.requestId"));
+    }
+  });
+  const own = createRoutes(parts, "each route", {
+    readSettings: (env) => {
+      gatewayOf(env);
+      return settingsOf(env);
+    },
+    authenticator: byTokenOrCredential,
+  });
+  app.get(GATEWAY_HOME, (c) => c.redirect(`${GATEWAY_HOME}/docs`, 302));
+  app.route(GATEWAY_HOME, own);
+  const atHome: MiddlewareHandler<HttpEnv> = async (c, next) => {
+    c.set("latchkey.home", GATEWAY_HOME);
+    c.set("latchkey.settings", settingsOf(c.env));
+    await next();
+  };
+  app.all(`${GATEWAY_HOME}/*`, atHome, (c) => problemResponse(c, "not-found"));
+  app.all("*", atHome, crossOrigin, gatewayRoute);
+  return app.onError(answerError);
+};
+
 /** The whole app: what it has no route for is not found. */
 export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
   createRoutes(parts, "every request").notFound((c) => problemResponse(c, "not-found"));
@@ -41,16 +97,25 @@ export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
 export const createMount = <Env>(parts: AppParts<Env>): Hono<HttpEnv> =>
   createRoutes(parts, "each route");
 
+/** What the gateway has other than usual. */
+type RouteParts = {
+  /** Throws an Error that names every setting that is wrong. */
+  readonly readSettings?: (env: Bindings) => EngineSettings;
+  readonly authenticator?: Authenticator;
+};
+
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
 const createRoutes = <Env>(
   { operations, queries, host }: AppParts<Env>,
   before: "every request" | "each route",
+  {
+    readSettings = host?.authenticate === undefined ? settingsOf : engineSettingsOf,
+    authenticator = host?.authenticate === undefined ? byToken : byHost(host.authenticate),
+  }: RouteParts = {},
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
   const routes = new Hono<HttpEnv>();
   const hasOwnTokens = host?.authenticate === undefined;
-  const readSettings = hasOwnTokens ? settingsOf : engineSettingsOf;
-  const authenticator = host?.authenticate === undefined ? byToken : byHost(host.authenticate);
   const configured: MiddlewareHandler<HttpEnv> = async (c, next) => {
     c.set("latchkey.settings", readSettings(c.env));
     c.set("latchkey.authenticator", authenticator);
@@ -86,7 +151,11 @@ const createRoutes = <Env>(
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
-  if (hasOwnTokens) route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+  if (hasOwnTokens) {
+    route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+    route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
+    route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
+  }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));
@@ -100,20 +169,21 @@ const createRoutes = <Env>(
       Promise.resolve(problemResponse(c, "method-not-allowed", { headers: { Allow: allow } }));
     routes.on("ALL", [pattern], ...[...around, refuse].map(unlessServedBehind));
   }
-  routes.onError((error, c) => {
-    // The details stay in the log; the caller gets the id to ask for them.
-    console.error(
-      JSON.stringify({
-        level: "error",
-        event: "unhandled",
-        requestId: c.get("latchkey.requestId"),
-        error: String(error),
-        stack: error.stack,
-      }),
-    );
-    return problemResponse(c, "internal-error");
-  });
-  return routes;
+  return routes.onError(answerError);
+};
+
+const answerError = (error: Error, c: HttpContext): Response => {
+  // The details stay in the log; the caller gets the id to ask for them.
+  console.error(
+    JSON.stringify({
+      level: "error",
+      event: "unhandled",
+      requestId: c.get("latchkey.requestId"),
+      error: String(error),
+      stack: error.stack,
+    }),
+  );
+  return problemResponse(c, "internal-error");
 };
 
 const identified: MiddlewareHandler<HttpEnv> = async (c, next) => {

@@ -109,6 +109,8 @@ const engineSettings = {
   DATABASE_BYTES_MAX: z.coerce.number().int().min(1).default(DATABASE_BYTES_MAX_DEFAULT),
   CORS_ORIGINS: origins.default([]),
   FINGERPRINT_SECRET: secret,
+  // What the gateway hashes credentials to tenants with, where it is not the same: FINGERPRINT_SECRET may then be rotated.
+  CREDENTIAL_SECRET: secret.optional(),
 };
 
 const engineSettingsSchema = z.object(engineSettings);

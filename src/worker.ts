@@ -1,5 +1,5 @@
 /** The entry: what Cloudflare calls. No logic. */
-import { createApp } from "./app.ts";
+import { createService } from "./app.ts";
 import type { Bindings } from "./env.ts";
 import { runHourly } from "./objects/hourly.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
@@ -7,10 +7,10 @@ import { RevocationObject } from "./objects/revocation-object.ts";
 import { TenantObject } from "./objects/tenant-object.ts";
 import { operations, queries } from "./operations/registry.ts";
 
-const app = createApp({ operations, queries });
+const service = createService({ operations, queries });
 
 export default {
-  fetch: app.fetch,
+  fetch: service.fetch,
   scheduled: (_controller, env) => runHourly(env),
 } satisfies ExportedHandler<Bindings>;
 

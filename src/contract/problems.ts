@@ -144,6 +144,15 @@ export const PROBLEMS = {
     cause: "The request ran once; its answer was larger than what is kept.",
     cure: "Look at what the key made (the link).",
   },
+  "resolution-refused": {
+    status: 409,
+    title: "The key is not there to be resolved",
+    use: "never",
+    shouldRetry: false,
+    cause:
+      "Only an uncertain key can be resolved, and only once: this one is in flight, has an outcome, or was resolved otherwise.",
+    cure: "Look the key up: what it says stands.",
+  },
   "insufficient-funds": {
     status: 402,
     title: "Insufficient funds",
@@ -263,8 +272,26 @@ export const PROBLEMS = {
     use: "same-key",
     shouldRetry: true,
     cause:
-      "This try was not carried out: the database was away or too busy. An earlier try with this key may have been.",
+      "This try was not carried out: the database, or the API behind, was away or too busy. An earlier try with this key may have been.",
     cure: "Send the same request again with the same key after Retry-After.",
+  },
+  "upstream-unreachable": {
+    status: 502,
+    title: "The upstream did not answer",
+    use: "same-key",
+    shouldRetry: true,
+    cause:
+      "The API behind this gateway could not be reached, or did not answer in time. This request changes nothing.",
+    cure: "Send the same request again.",
+  },
+  "unprotected-call-failed": {
+    status: 502,
+    title: "An unprotected request got no answer",
+    use: "never",
+    shouldRetry: false,
+    cause:
+      "The API behind this gateway did not answer. The request was not protected by a key, so it may have been carried out.",
+    cure: "Look at what it was to change before you send it again. With an Idempotency-Key a retry would be safe.",
   },
   "outcome-unknown-yet": {
     status: 503,

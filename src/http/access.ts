@@ -19,10 +19,16 @@ export const admit = async (
 };
 
 /** By a token of ours or of a configured issuer, unless it was revoked. */
-export const byToken: Authenticator = async (c) => {
+export const byToken: Authenticator = (c) => byTokenIn(c, "Authorization");
+
+/** @param header where the token is: `Authorization`, unless that belongs to somebody else */
+export const byTokenIn = async (
+  c: HttpContext,
+  header: string,
+): Promise<Result<Caller, Response>> => {
   let caller: Result<Caller, string>;
   try {
-    caller = await authenticate(c.req.header("Authorization"), settingsOf(c.env), Date.now());
+    caller = await authenticate(c.req.header(header), settingsOf(c.env), Date.now(), header);
   } catch (error) {
     if (!(error instanceof KeySetUnavailable)) throw error;
     return fail(problemResponse(c, "temporarily-unavailable", { detail: error.message }));

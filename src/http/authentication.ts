@@ -43,14 +43,18 @@ type Claims = z.output<typeof claimsSchema>;
  */
 const verified = new WeakMap<Settings, BoundedMap<string, Claims>>();
 
-/** Who calls, or a sentence why the token is not accepted. */
+/**
+ * Who calls, or a sentence why the token is not accepted.
+ * @param header where it was to be found
+ */
 export const authenticate = async (
   authorization: string | undefined,
   settings: Settings,
   nowMs: number,
+  header = "Authorization",
 ): Promise<Result<Caller, string>> => {
   const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? "")?.[1];
-  if (token === undefined) return fail("Send Authorization: Bearer followed by a JWT.");
+  if (token === undefined) return fail(`Send ${header}: Bearer followed by a JWT.`);
   const known = verified.get(settings) ?? new BoundedMap(VERIFIED_TOKENS_MAX);
   verified.set(settings, known);
   let claims = known.get(token);
@@ -93,6 +97,22 @@ const mayName = (issuer: string, tenant: string, settings: Settings): boolean =>
   const owner = settings.ISSUERS.find(({ tenants }) => tenants.includes(tenant));
   const foreign = foreignIssuer(issuer, settings);
   return foreign === undefined ? owner === undefined : foreign.tenants.includes(tenant);
+};
+
+/** Whether an Authorization header holds a token that says it is by an issuer whom we know. It is not verified here. */
+export const namesKnownIssuer = (
+  authorization: string | undefined,
+  settings: Settings,
+): boolean => {
+  const token = /^Bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? "")?.[1];
+  if (token === undefined) return false;
+  try {
+    const { iss } = decodeJwt(token);
+    return iss === settings.TOKEN_ISSUER || foreignIssuer(iss, settings) !== undefined;
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return false;
+    throw error;
+  }
 };
 
 const verifySignature = async (

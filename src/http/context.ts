@@ -12,6 +12,10 @@ export type HttpEnv = {
     "latchkey.requestId": string;
     "latchkey.settings": EngineSettings;
     "latchkey.authenticator": Authenticator;
+    /** Where our own routes are, if not where the handler is: the gateway's. */
+    "latchkey.home"?: string;
+    /** The shortest key that is one; the contract's, unless said. */
+    "latchkey.keyLengthMin"?: number;
   };
 };
 
@@ -30,6 +34,13 @@ export const paramsOf = (c: HttpContext, path: string): Record<string, string> =
   );
 };
 
+/** Path and query, as sent. Read from the text: see `originOf`. */
+export const targetOf = (c: HttpContext): string => {
+  const [text = ""] = c.req.url.split("#", 1);
+  const target = text.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, "");
+  return target.startsWith("/") ? target : `/${target}`;
+};
+
 /** The query's pairs, in order. Read from the text: see `originOf`. */
 export const queryOf = (c: HttpContext): [name: string, value: string][] => {
   const [target = ""] = c.req.url.split("#", 1);
@@ -40,4 +51,4 @@ export const queryOf = (c: HttpContext): [name: string, value: string][] => {
 /** Where this app is reached: the host, and the path at which another app mounts it; without a trailing slash. */
 export const originOf = (c: HttpContext): string =>
   // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.
-  (URL.parse(c.req.url)?.origin ?? "") + basePath(c).replace(/\/$/, "");
+  (URL.parse(c.req.url)?.origin ?? "") + (c.get("latchkey.home") ?? basePath(c)).replace(/\/$/, "");

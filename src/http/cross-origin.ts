@@ -8,7 +8,10 @@ import {
   REQUEST_ID,
   SHOULD_RETRY,
 } from "../contract/headers.ts";
+import { LATCHKEY_PROTECTED } from "../gateway/headers.ts";
 import type { HttpEnv } from "./context.ts";
+
+const OWN_HEADERS = ["Authorization", "Content-Type", IDEMPOTENCY_KEY, "Prefer"];
 
 /** How long a browser may remember a preflight, seconds: what Chromium keeps at most. */
 const PREFLIGHT_SECONDS = 7_200;
@@ -16,10 +19,12 @@ const PREFLIGHT_SECONDS = 7_200;
 export const crossOrigin = createMiddleware<HttpEnv>((c, next) => {
   const { CORS_ORIGINS } = c.get("latchkey.settings");
   if (CORS_ORIGINS.length === 0) return next();
+  const isGateway = c.get("latchkey.home") !== undefined;
   return cors({
     origin: CORS_ORIGINS.includes("*") ? "*" : [...CORS_ORIGINS],
     allowMethods: ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"],
-    allowHeaders: ["Authorization", "Content-Type", IDEMPOTENCY_KEY, "Prefer"],
+    // What the API behind the gateway takes is not known here: an origin that may call may send what it likes.
+    allowHeaders: isGateway ? [] : OWN_HEADERS,
     exposeHeaders: [
       IDEMPOTENT_REPLAYED,
       IDEMPOTENCY_EXPIRES,
@@ -27,6 +32,7 @@ export const crossOrigin = createMiddleware<HttpEnv>((c, next) => {
       "Retry-After",
       "Location",
       ...SHOULD_RETRY,
+      ...(isGateway ? [LATCHKEY_PROTECTED] : []),
     ],
     maxAge: PREFLIGHT_SECONDS,
   })(c, next);

@@ -26,15 +26,18 @@ export const checkMediaType = (headers: Headers): Result<undefined, BodyFailure>
   return succeed(undefined);
 };
 
-/** The bytes of the body, at most `BODY_BYTES_MAX`, whatever Content-Length says. */
-export const readBytes = async (request: Request): Promise<Result<Uint8Array, BodyFailure>> => {
+/** The bytes of the body, at most so many, whatever Content-Length says. */
+export const readBytes = async (
+  request: Request,
+  bytesMax: number = BODY_BYTES_MAX,
+): Promise<Result<Uint8Array, BodyFailure>> => {
   if (request.bodyUsed) {
     throw new Error(
       "The body was read before Latchkey saw it: clone the request in your middleware.",
     );
   }
   const announced = Number(request.headers.get("content-length") ?? 0);
-  if (announced > BODY_BYTES_MAX) return tooLarge();
+  if (announced > bytesMax) return tooLarge(bytesMax);
   try {
     // The runtime holds a body to its announced length, so one read suffices; a stream costs much more.
     if (announced > 0) return succeed(new Uint8Array(await request.arrayBuffer()));
@@ -46,7 +49,7 @@ export const readBytes = async (request: Request): Promise<Result<Uint8Array, Bo
   try {
     for await (const chunk of request.body === null ? [] : piecesOf(request.body)) {
       size += chunk.byteLength;
-      if (size > BODY_BYTES_MAX) return tooLarge();
+      if (size > bytesMax) return tooLarge(bytesMax);
       chunks.push(chunk);
     }
   } catch {
@@ -112,8 +115,8 @@ export const decodeText = (bytes: Uint8Array): Result<string, BodyFailure> => {
     : succeed(text);
 };
 
-const tooLarge = () =>
-  fail({ code: "body-too-large", detail: `The body exceeds ${BODY_BYTES_MAX} bytes.` } as const);
+const tooLarge = (bytesMax: number) =>
+  fail({ code: "body-too-large", detail: `The body exceeds ${bytesMax} bytes.` } as const);
 
 const unsupported = (detail: string) => fail({ code: "unsupported-media-type", detail } as const);
 

@@ -11,7 +11,7 @@ import { problemResponse } from "./problem-response.ts";
 export const keyStatusRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["read"]);
   if (!admitted.ok) return admitted.failure;
-  const key = parseIdempotencyKey(c.req.param("key"));
+  const key = parseIdempotencyKey(c.req.param("key"), c.get("latchkey.keyLengthMin"));
   if (!key.ok) return problemResponse(c, key.failure.code, key.failure);
   const { tenant } = admitted.value;
   const object = objectFor(tenant, key.value, c.get("latchkey.settings").KEY_OBJECTS);

@@ -4,10 +4,13 @@
  */
 import { WAIT_SECONDS_MAX } from "../kernel/limits.ts";
 
-/** Milliseconds that the caller is ready to wait; 0 if it did not ask, or not understandably. */
-export const waitMsOf = (prefer: string | undefined): number => {
+/**
+ * Milliseconds that the caller is ready to wait.
+ * @param unasked if it did not say, or not understandably
+ */
+export const waitMsOf = (prefer: string | undefined, unasked = 0): number => {
   const seconds = /(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?:;[^,]*)?(?:,|$)/i.exec(prefer ?? "")?.[1];
-  return seconds === undefined ? 0 : Math.min(Number(seconds), WAIT_SECONDS_MAX) * 1000;
+  return seconds === undefined ? unasked : Math.min(Number(seconds), WAIT_SECONDS_MAX) * 1000;
 };
 
 /** RFC 7240 section 4.1. */

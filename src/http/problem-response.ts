@@ -31,7 +31,12 @@ export const problemResponse = (
     instance: details.instance ?? `urn:latchkey:request:${c.get("latchkey.requestId")}`,
     ...(afterMs === undefined ? {} : { afterMs: Math.ceil(afterMs) }),
   });
-  return new Response(JSON.stringify({ ...document, status }), {
+  // Stripe's clients, and those made after them, take whatever has no `error` for what they asked for, also at 409.
+  const error =
+    c.get("latchkey.home") === undefined
+      ? {}
+      : { error: { type: errorType(code, status), code, message: document["detail"] } };
+  return new Response(JSON.stringify({ ...document, status, ...error }), {
     status,
     headers: {
       "Content-Type": PROBLEM_TYPE,
@@ -42,6 +47,14 @@ export const problemResponse = (
     },
   });
 };
+
+/** In the words of Stripe's API. */
+const errorType = (code: ProblemCode, status: number): string =>
+  code.startsWith("idempotency-key-")
+    ? "idempotency_error"
+    : status < 500
+      ? "invalid_request_error"
+      : "api_error";
 
 /** On every answer that is not a 2xx: unchanged SDKs obey them. */
 export const shouldRetryHeaders = (shouldRetry: boolean): Record<string, string> =>

@@ -6,6 +6,7 @@ import {
   parseSettings,
   type Settings,
 } from "../env.ts";
+import { type Gateway, parseGateway } from "../gateway/route-policy.ts";
 
 /** Throws what `parse` throws, every time: a setting that is wrong does not get better by itself. */
 const once = <Parsed>(parse: (env: Bindings) => Parsed): ((env: Bindings) => Parsed) => {
@@ -25,6 +26,9 @@ export const settingsOf: (env: Bindings) => Settings = once((env) => {
   }
   return parseSettings(env);
 });
+
+/** The routes of the gateway. */
+export const gatewayOf: (env: Bindings) => Gateway = once(parseGateway);
 
 /** Of a Worker whose host says who calls. */
 export const engineSettingsOf: (env: Bindings) => EngineSettings = once(parseEngineSettings);

@@ -73,14 +73,8 @@ export const parseClaimRow = (
   const { key, operation, fingerprintVersion, fingerprint, members, expiresAtS } = submission;
   const { answerBody, plan } = submission;
   const accepted = refusal === null;
-  const response: StoredResponse = accepted
-    ? {
-        status,
-        headers: answerHeaders(plan.answer.status, plan.answer.link),
-        body: body ?? (computed === undefined ? answerBody : computedRow.parse(computed).body),
-      }
-    : stored(status, REFUSAL_HEADERS, body);
-  return {
+  const claimed = { fingerprintVersion, fingerprint, members, expiresAtS };
+  const claim = {
     key,
     operation,
     nonce,
@@ -90,15 +84,20 @@ export const parseClaimRow = (
     object: submission.object,
     createdAtMs: submission.createdAtMs,
     forgetAtS: submission.forgetAtS,
-    record: {
-      state: "final",
-      fingerprintVersion,
-      fingerprint,
-      members,
-      expiresAtS,
-      link: accepted ? plan.answer.link : null,
-      response,
-    },
+  };
+  if (accepted && submission.opens === true) {
+    return { ...claim, record: { ...claimed, state: "in-flight", link: null } };
+  }
+  const response: StoredResponse = accepted
+    ? {
+        status,
+        headers: answerHeaders(plan.answer.status, plan.answer.link),
+        body: body ?? (computed === undefined ? answerBody : computedRow.parse(computed).body),
+      }
+    : stored(status, REFUSAL_HEADERS, body);
+  return {
+    ...claim,
+    record: { ...claimed, state: "final", link: accepted ? plan.answer.link : null, response },
   };
 };
 

@@ -88,18 +88,27 @@ const claim = (send: Send): Sql => {
   const facts = (s.plan.facts ?? []).map((fact) => condition(s.tenant, fact));
   // A second delivery is counted whatever the facts say by then: the first may have made them untrue.
   const isAgain = sql`EXISTS (SELECT 1 FROM journal WHERE tenant = ${s.tenant} AND key = ${s.key} AND nonce = ${send.nonce})`;
-  const headers = JSON.stringify(answerHeaders(answer.status, answer.link));
+  const accepted =
+    s.opens === true
+      ? { state: "in-flight", headers: null, body: null, link: null }
+      : {
+          state: "final",
+          headers: JSON.stringify(answerHeaders(answer.status, answer.link)),
+          body: s.answerBody,
+          link: answer.link,
+        };
   return sql`
 WITH judged(verdict) AS MATERIALIZED (SELECT ${verdict})
 INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, members, object, nonce, attempt, state,
   created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link)
 SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.fingerprint}, ${JSON.stringify(s.members)},
-  ${s.object}, ${send.nonce}, ${send.attempt}, 'final', ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
+  ${s.object}, ${send.nonce}, ${send.attempt},
+  CASE WHEN verdict IS NULL THEN ${trusted(`'${accepted.state}'`)} ELSE 'final' END, ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
   CASE WHEN verdict IS NULL THEN NULL ELSE ${refused(".code")} END,
   CASE WHEN verdict IS NULL THEN ${trusted(String(answer.status))} ELSE ${refused(".status")} END,
-  CASE WHEN verdict IS NULL THEN ${headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
-  CASE WHEN verdict IS NULL THEN ${s.answerBody} ELSE ${refused("")} END,
-  CASE WHEN verdict IS NULL THEN ${answer.link} END
+  CASE WHEN verdict IS NULL THEN ${accepted.headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
+  CASE WHEN verdict IS NULL THEN ${accepted.body} ELSE ${refused("")} END,
+  CASE WHEN verdict IS NULL THEN ${accepted.link} END
 FROM judged WHERE ${facts.length === 0 ? trusted("true") : sql`(${joinSql(facts, " AND ")}) OR ${isAgain}`}
 ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
 RETURNING ${VERDICT}`;

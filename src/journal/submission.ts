@@ -14,6 +14,11 @@ export type Submission = {
   /** The object that submits, and that will hold the copy. */
   readonly object: string;
   readonly plan: Plan;
+  /**
+   * Whether it opens an exchange: what it is about happens outside the database, so an accepted claim is in flight and
+   * has no outcome yet. Guards and effects (funds that are held) are judged and applied with the claim as ever.
+   */
+  readonly opens?: boolean;
   /** The plan's answer, rendered once. */
   readonly answerBody: string;
   /** About what it adds to a batch. */

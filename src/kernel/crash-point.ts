@@ -18,7 +18,13 @@ export type CrashPoint =
   | "async-accepted"
   | "recovery"
   | "sweep"
-  | "alarm";
+  | "alarm"
+  | "exchange-claimed"
+  | "exchange-intent"
+  | "exchange-sent"
+  | "exchange-answered"
+  | "exchange-stored"
+  | "exchange-final";
 
 /** Call as `if (CRASH_POINTS) await crashPoint("queued")`. Returns at once unless a test has a hook. */
 export const crashPoint = async (point: CrashPoint): Promise<void> => {

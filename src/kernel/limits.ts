@@ -143,9 +143,86 @@ export const INTENTS_PER_OBJECT_MAX = 1_000;
 /** Accepted requests that one alarm runs: one group, within the alarm's time. */
 export const INTENTS_PER_ALARM_MAX = 64;
 
+/** An upstream's answer beyond this goes through once and is not kept: PDFs and reports fit, dumps do not. */
+export const GATEWAY_RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
+/** What one row holds of an answer, and one exchange of it in memory: a row may have 2 MB, and 32 rows are the whole. */
+export const ANSWER_CHUNK_BYTES = 256 * 1024;
+/** Exchanges under way in one object: each holds a chunk of its answer, together 32 MB of the object's 128. */
+export const EXCHANGE_FLIGHTS_MAX = 128;
+/** And their requests together; the rest of the memory is for everything else. */
+export const EXCHANGE_REQUEST_BYTES_MAX = 32 * 1024 * 1024;
+/** Calls of one object to one upstream at a time: a slow upstream leaves half of the flights to the others. */
+export const UPSTREAM_CALLS_MAX = 64;
+/** Pause before the next try; doubled each time, up to the maximum, which is what an upstream's restart takes. */
+export const EXCHANGE_PAUSE_MS = 1_000;
+export const EXCHANGE_PAUSE_MS_MAX = 60_000;
+/** What an upstream itself asks for is heard up to here: longer, and the key would outlast its clients' patience. */
+export const UPSTREAM_RETRY_AFTER_MS_MAX = 10 * 60 * 1000;
+/** Questions about one key. With the pauses that is a quarter of an hour: who does not know by then will not. */
+export const EXCHANGE_ASKS_MAX = 20;
+/** After a call's time-out, before the alarm takes it for interrupted: it has recorded its end by then. */
+export const EXCHANGE_GRACE_MS = 5_000;
+/** Exchanges that one alarm heals: one group of questions and calls. */
+export const EXCHANGES_PER_ALARM_MAX = 64;
+/** What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream. */
+export const EXCHANGE_ALARM_MS = 20_000;
+/** How long outcomes are gathered for the journal: callers have theirs already, and a batch costs the same for one as for 64. */
+export const SETTLE_GATHER_MS = 50;
+/** When an outcome that the journal has not taken is sent again; doubled up to the pause's maximum. */
+export const SETTLE_PAUSE_MS = 5_000;
+/** Failures in a row that make an upstream down: fewer could be one bad moment of a balancer. */
+export const UPSTREAM_FAILURES_MAX = 5;
+/** How long it is left alone before one call probes it: as long as a client library's first pauses. */
+export const UPSTREAM_PROBE_MS = 5_000;
+/** Tries to tell a webhook, with pauses that double from the first to the last: about a day. */
+export const WEBHOOK_ATTEMPTS_MAX = 12;
+export const WEBHOOK_PAUSE_MS = 30_000;
+export const WEBHOOK_PAUSE_MS_MAX = 6 * 60 * 60 * 1000;
+/** Standard Webhooks: 15 to 30 seconds for a receiver to answer. */
+export const WEBHOOK_TIMEOUT_MS = 15_000;
+/** A claim in flight for so long without a word is asked after: longer than a claim and its intent can be apart. */
+export const ORPHAN_AGE_MS = 10 * 60 * 1000;
+/** Such claims that one step of the slow pass asks after: each is a call of an object. */
+export const ORPHANS_PER_STEP_MAX = 20;
+/** Why a person decided so: a sentence or two, and a link to the ticket. */
+export const REASON_LENGTH_MAX = 1_000;
+
 /** D1 holds 10 GB; the rest is for what is under way in every object, for tombstones and for indexes that split. */
 export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
 /** Before a request that met a full database is worth repeating: room comes from a sweep or an operator. */
 export const RETRY_FULL_MS = 60_000;
 /** Tenants whose database an isolate remembers; each is two short texts. */
 export const ASSIGNED_TENANTS_MAX = 10_000;
+
+/** A body through the gateway is kept in one row of the object (2 MB) while it is in flight, its headers beside it. */
+export const GATEWAY_BODY_BYTES_MAX = 1024 * 1024;
+/** The gateway takes the keys of the API behind it, and some of those are counters. */
+export const GATEWAY_KEY_LENGTH_MIN = 1;
+/** Members of a body that a mismatch can name; beyond it a mismatch says "(body)". Their hashes are stored with each key. */
+export const GATEWAY_MEMBERS_MAX = 64;
+/** And of their names together, bytes: a row of the journal stays small whatever a body calls its members. */
+export const GATEWAY_MEMBER_NAMES_BYTES_MAX = 2_048;
+/** As long as most clients wait; from then on the outcome is doubtful. */
+export const UPSTREAM_TIMEOUT_MS_DEFAULT = 30_000;
+/** Shorter, and a healthy upstream on another continent would be called doubtful. */
+export const UPSTREAM_TIMEOUT_MS_MIN = 100;
+/** An alarm may run for 15 minutes; a call of five leaves it room for others. */
+export const UPSTREAM_TIMEOUT_MS_MAX = 5 * 60 * 1000;
+/** With pauses that double this is a quarter of an hour of tries: longer than most deployments of an upstream. */
+export const HEAL_ATTEMPTS_DEFAULT = 10;
+/** More would be load, not patience. */
+export const HEAL_ATTEMPTS_MAX = 100;
+/** Longer than a restart or a failover; shorter than anybody waits for a payment without looking. */
+export const HEAL_ELAPSED_SECONDS_DEFAULT = 15 * 60;
+/** After a call's time-out, before "not found" is believed: a queue before the upstream may hold the call that long. */
+export const STATUS_QUIET_MS_DEFAULT = 30_000;
+/** Nobody promises that a call is lost after more than this. */
+export const STATUS_QUIET_MS_MAX = 60 * 60 * 1000;
+/** A key shorter lived than a client's own retries would be no help to it. */
+export const ROUTE_KEY_LIFETIME_SECONDS_MIN = 60;
+/** A year: what audits ask for. Longer tombstones are a database that only grows. */
+export const ROUTE_TOMBSTONE_SECONDS_MAX = 366 * 24 * 60 * 60;
+/** Routes are compared with every request, one after the other. */
+export const ROUTES_MAX = 100;
+/** Parts of a multipart body that are told apart; a body with more is compared by its bytes. */
+export const GATEWAY_MULTIPART_PARTS_MAX = 1_000;

@@ -38,6 +38,7 @@ import { GroupCommit } from "../journal/group-commit.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
+import type { Fate, Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
@@ -82,6 +83,19 @@ export type KeyEngineSetup = {
   readonly sweepIntervalMs?: number | undefined;
   /** Keys the hashes of members. */
   readonly hashSecret: string;
+  /** The object's one alarm, if it is shared. */
+  readonly alarm?: Alarm;
+  /** Who lives in the same storage, and needs the same alarm. */
+  readonly others?: Lodger;
+};
+
+/** Keeps things of its own in the object's storage. */
+export type Lodger = {
+  /** When it needs the alarm, milliseconds since the epoch; undefined: it does not. */
+  readonly nextDueAtMs: () => number | undefined;
+  /** Whether the storage may be given back as far as it is concerned. */
+  readonly isIdle: boolean;
+  readonly storageGone: () => void;
 };
 
 export class KeyEngine {
@@ -108,7 +122,7 @@ export class KeyEngine {
     const { clock } = setup;
     this.#setup = setup;
     this.#operations = new Map(setup.operations.map((operation) => [operation.name, operation]));
-    this.#alarm = new Alarm(setup.storage);
+    this.#alarm = setup.alarm ?? new Alarm(setup.storage);
     this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch, setup.sweepIntervalMs);
     this.#intents = new Intents(setup.storage, this.#alarm);
     this.#startedAtMs = clock();
@@ -128,6 +142,11 @@ export class KeyEngine {
     });
     this.#groupCommits.set(db, made);
     return made;
+  }
+
+  /** For claims that are made beside the operations: they share the groups. Never rejects. */
+  commit(db: Database, submission: Submission): Promise<Fate> {
+    return this.#groupCommitOf(db).commit(submission);
   }
 
   /** Answers one keyed request: runs it, replays it, or says why not. */
@@ -628,13 +647,20 @@ export class KeyEngine {
     const intentAtMs = this.#intents.nextDueAtMs();
     // What is due and yet was left alone runs at the moment: no use to look again at once.
     const intentNotBeforeMs = this.#flights.size > 0 ? this.#setup.clock() + INTENT_PAUSE_MS : 0;
+    const othersAtMs = this.#setup.others?.nextDueAtMs();
     const due = [
+      ...(othersAtMs === undefined ? [] : [othersAtMs]),
       ...(sweepAtMs === undefined ? [] : [Math.max(sweepAtMs, sweepNotBeforeMs)]),
       ...(intentAtMs === undefined ? [] : [Math.max(intentAtMs, intentNotBeforeMs)]),
     ];
     if (due.length > 0) {
       await this.#alarm.set(Math.min(...due));
-    } else if (this.#copies.lag === 0 && this.#flights.size === 0) {
+    } else if (
+      this.#copies.lag === 0 &&
+      this.#flights.size === 0 &&
+      this.#setup.others?.isIdle !== false
+    ) {
+      this.#setup.others?.storageGone();
       this.#copies.storageGone();
       this.#intents.storageGone();
       this.#alarm.forget();

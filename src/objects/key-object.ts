@@ -7,6 +7,10 @@ import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
+import { Alarm } from "./alarm.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
+import { ExchangeEngine, type ExchangeEngineSetup } from "./exchange-engine.ts";
+import { exchangeSetup } from "./exchange-setup.ts";
 import { type EngineStorage, KeyEngine } from "./key-engine.ts";
 import { databaseFor } from "./tenant-database.ts";
 
@@ -21,6 +25,14 @@ export type KeyObjectMethods = {
     forgetAtS: number,
   ) => Promise<void>;
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
+  readonly exchange: (call: ExchangeCall) => Promise<ExchangeReply>;
+  readonly resolve: (
+    tenant: string,
+    key: string,
+    resolution: Resolution,
+  ) => Promise<ResolutionReply>;
+  /** @param object its own name, as the rows of its claims have it */
+  readonly recover: (tenant: string, key: string, object: string) => Promise<void>;
 };
 
 export type KeyObjectClass = new (
@@ -33,33 +45,55 @@ export type KeyObjectParts = {
   readonly sweepIntervalMs?: number;
   /** Puts something around the object's storage. */
   readonly storage?: (real: EngineStorage) => EngineStorage;
+  /** Puts something in place of parts of the gateway's surroundings. */
+  readonly exchanges?: (real: ExchangeEngineSetup) => ExchangeEngineSetup;
 };
 
 /** The class to export and bind as `KEY_OBJECT`, for these operations. */
 export const keyObjectFor = (
   operations: readonly Operation[],
-  { sweepIntervalMs, storage = (real) => real }: KeyObjectParts = {},
+  { sweepIntervalMs, storage = (real) => real, exchanges = (real) => real }: KeyObjectParts = {},
 ): KeyObjectClass => {
   checkCatalogue({ operations, queries: [] });
   return class KeyObject extends DurableObject<Bindings> {
     readonly #engine: KeyEngine;
+    readonly #exchanges: ExchangeEngine;
+    readonly #alarm: Alarm;
 
     constructor(ctx: DurableObjectState, env: Bindings) {
       super(ctx, env);
       const settings = parseEngineSettings(env);
+      const held = storage(ctx.storage);
+      const keepAlive = (work: Promise<unknown>): void => ctx.waitUntil(work);
+      const alert = (event: string, facts: Readonly<Record<string, string | number>>): void =>
+        console.error(JSON.stringify({ level: "alert", event, ...facts }));
+      this.#alarm = new Alarm(held);
+      this.#exchanges = new ExchangeEngine(
+        exchanges(
+          exchangeSetup(env, settings, {
+            storage: held,
+            alarm: this.#alarm,
+            commit: (db, submission) => this.#engine.commit(db, submission),
+            keepAlive,
+            alert,
+          }),
+        ),
+      );
       this.#engine = new KeyEngine({
         databaseFor: (tenant) => databaseFor(env, settings, tenant),
         databaseBytesMax: settings.DATABASE_BYTES_MAX,
-        storage: storage(ctx.storage),
+        storage: held,
         operations,
         clock: systemClock,
         randomness: systemRandomness,
         pause: (ms) => scheduler.wait(ms),
-        keepAlive: (work) => ctx.waitUntil(work),
-        alert: (event, facts) => console.error(JSON.stringify({ level: "alert", event, ...facts })),
+        keepAlive,
+        alert,
         sweepIntervalMs,
         epoch: settings.RESTORE_EPOCH,
         hashSecret: settings.FINGERPRINT_SECRET,
+        alarm: this.#alarm,
+        others: this.#exchanges,
       });
     }
 
@@ -67,8 +101,8 @@ export const keyObjectFor = (
       return this.#engine.submit(call);
     }
 
-    erase(tenant: string, key: string): Promise<Erasure> {
-      return this.#engine.erase(tenant, key);
+    async erase(tenant: string, key: string): Promise<Erasure> {
+      return (await this.#exchanges.erase(key)) ?? this.#engine.erase(tenant, key);
     }
 
     eraseCopy(
@@ -77,15 +111,31 @@ export const keyObjectFor = (
       record: SettledRecord,
       forgetAtS: number,
     ): Promise<void> {
+      this.#exchanges.eraseCopy(key);
       return this.#engine.eraseCopy(tenant, key, record, forgetAtS);
     }
 
-    lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {
-      return this.#engine.lookUp(tenant, key);
+    async lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {
+      return this.#exchanges.lookUp(key) ?? this.#engine.lookUp(tenant, key);
     }
 
-    override alarm(): Promise<void> {
-      return this.#engine.sweep();
+    exchange(call: ExchangeCall): Promise<ExchangeReply> {
+      return this.#exchanges.exchange(call);
+    }
+
+    resolve(tenant: string, key: string, resolution: Resolution): Promise<ResolutionReply> {
+      return this.#exchanges.resolve(tenant, key, resolution);
+    }
+
+    recover(tenant: string, key: string, object: string): Promise<void> {
+      return this.#exchanges.recover(tenant, key, object);
+    }
+
+    /** The exchanges first: a sweep that takes its time must not keep a heal waiting. It sets the next alarm for all. */
+    override async alarm(): Promise<void> {
+      this.#alarm.forget();
+      await this.#exchanges.care();
+      await this.#engine.sweep();
     }
   };
 };

@@ -25,6 +25,7 @@ const PAGES = [
   "docs",
   "docs/concepts",
   "docs/client-guide",
+  "docs/gateway",
   "docs/operating",
   "docs/openapi",
   "problems",

@@ -14,6 +14,7 @@ const PAGES = [
   "/docs",
   "/docs/concepts",
   "/docs/client-guide",
+  "/docs/gateway",
   "/docs/operating",
   "/docs/openapi",
   "/problems",

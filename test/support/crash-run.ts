@@ -125,6 +125,12 @@ const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {
   recovery: [1, 1],
   sweep: [1, 1],
   alarm: [1, 1],
+  "exchange-claimed": [1, 20],
+  "exchange-intent": [1, 20],
+  "exchange-sent": [1, 20],
+  "exchange-answered": [1, 20],
+  "exchange-stored": [1, 20],
+  "exchange-final": [1, 5],
 };
 
 /** Waits until it is time to kill; false if a point was armed and not reached. */

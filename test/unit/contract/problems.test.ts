@@ -30,6 +30,7 @@ const contract: Readonly<
   "outcome-erased": [410, "never", false],
   "outcome-uncertain": [409, "never", false],
   "response-not-stored": [409, "never", false],
+  "resolution-refused": [409, "never", false],
   "insufficient-funds": [402, "new-key", false],
   "out-of-stock": [409, "new-key", false],
   "refund-exceeds-payment": [409, "new-key", false],
@@ -45,6 +46,8 @@ const contract: Readonly<
   "operation-failed": [500, "new-key", false],
   "internal-error": [500, "same-key", true],
   "temporarily-unavailable": [503, "same-key", true],
+  "upstream-unreachable": [502, "same-key", true],
+  "unprotected-call-failed": [502, "never", false],
   "outcome-unknown-yet": [503, "same-key", true],
 };
 
@@ -76,12 +79,16 @@ describe("the table of problems", () => {
     for (const code of retried) expect(PROBLEMS[code].use, `of ${code}`).toBe("same-key");
   });
 
-  it("lets every 5xx that was not stored be retried, with the same key only", () => {
+  it("lets every 5xx that was not stored be retried, with the same key only; without a key nothing is safe", () => {
     for (const code of codes) {
       const { status, use, shouldRetry }: Problem = PROBLEMS[code];
       if (status < 500) continue;
       expect([use, shouldRetry], `of ${code}`).toEqual(
-        code === "operation-failed" ? ["new-key", false] : ["same-key", true],
+        code === "operation-failed"
+          ? ["new-key", false]
+          : code === "unprotected-call-failed"
+            ? ["never", false]
+            : ["same-key", true],
       );
     }
   });

@@ -1,0 +1,233 @@
+/**
+ * Whether two requests under one key are the same request, for an API of which nothing is known but HTTP. The fingerprint
+ * covers method, path, query, the type of the content, and the content as its type reads it:
+ *
+ * - JSON (`application/json`, `…+json`) in its RFC 8785 form: member order and white space do not matter;
+ * - forms as their pairs: the order of different names does not matter, that of one name does;
+ * - multipart as its parts, in order, each with its headers and bytes: the boundary is new on every try;
+ * - everything else, what has a `Content-Encoding`, and whatever does not parse strictly, as its bytes.
+ *
+ * A lenient reader would let two different requests become one. Here the worst that a doubt does is that a retry which
+ * was written differently gets 422.
+ *
+ * Every version that a living key or tombstone may carry stays computable: add a version, never edit one.
+ */
+import { createHash, createHmac } from "node:crypto";
+import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import { canonicalJson, isJsonObject, type Json, parseJson } from "../kernel/json.ts";
+import { GATEWAY_MEMBER_NAMES_BYTES_MAX, GATEWAY_MEMBERS_MAX } from "../kernel/limits.ts";
+import { utf8Bytes } from "../kernel/utf8.ts";
+import type { ExchangeRequest } from "./exchange.ts";
+import { type Multipart, parseMultipart } from "./multipart.ts";
+
+export const EXCHANGE_FINGERPRINT_VERSION = 1;
+
+/** SHA-256 in hex, or undefined for a version that this build does not know: 503, never a guess. */
+export const exchangeFingerprint = (
+  request: ExchangeRequest,
+  version: number = EXCHANGE_FINGERPRINT_VERSION,
+): string | undefined => (version === 1 ? fingerprintV1(readContent(request)) : undefined);
+
+/** A fingerprint and the hashes that name what differs, from one reading of the content. */
+export const printExchange = (
+  request: ExchangeRequest,
+  secret: string,
+): { readonly fingerprint: string; readonly members: MemberHashes } => {
+  const read = readContent(request);
+  return { fingerprint: fingerprintV1(read), members: memberHashes(read, secret) };
+};
+
+/** A pair's value is null where the text had no "=". */
+type Pair = readonly [name: string, value: string | null];
+
+type Content =
+  | { readonly kind: "json"; readonly value: Json }
+  | { readonly kind: "form"; readonly pairs: readonly Pair[] }
+  | { readonly kind: "multipart"; readonly parts: Multipart }
+  | { readonly kind: "bytes"; readonly sha256: string };
+
+type Read = {
+  readonly method: string;
+  readonly path: string;
+  readonly query: Json;
+  /** Essence of the media type, with the charset if it is not UTF-8, and the content coding; lower case. */
+  readonly type: Json;
+  readonly content: Content;
+};
+
+/** One canonical JSON array: unambiguous, because every part is delimited by JSON itself. */
+const fingerprintV1 = ({ method, path, query, type, content }: Read): string =>
+  createHash("sha256")
+    .update(
+      canonicalJson([
+        "latchkey-exchange-1",
+        method,
+        path,
+        query,
+        type,
+        content.kind,
+        contentJson(content),
+      ]),
+    )
+    .digest("hex");
+
+const contentJson = (content: Content): Json => {
+  switch (content.kind) {
+    case "json":
+      return content.value;
+    case "form":
+      return sortedByName(content.pairs);
+    case "multipart":
+      return content.parts.map(({ headers, body }) => [headers, sha256(body)]);
+    case "bytes":
+      return content.sha256;
+  }
+};
+
+const readContent = ({ method, target, headers, body }: ExchangeRequest): Read => {
+  const [path = "", ...rest] = target.split("?");
+  const query = rest.join("?");
+  const pairs = parsePairs(query);
+  const header = (wanted: string): string =>
+    headers.find(([name]) => name === wanted)?.[1].trim() ?? "";
+  const contentType = header("content-type");
+  const encoding = header("content-encoding").toLowerCase();
+  const essence = (contentType.split(";", 1)[0] ?? "").trim().toLowerCase();
+  const charset = parameterOf(contentType, "charset").toLowerCase();
+  const plain =
+    (encoding === "" || encoding === "identity") && ["", "utf-8", "utf8"].includes(charset);
+  return {
+    method,
+    path,
+    // What is no list of pairs is compared as it was sent.
+    query: pairs === undefined ? query : sortedByName(pairs),
+    type: plain ? [essence] : [essence, charset, encoding],
+    content: (plain ? structured(essence, contentType, body) : undefined) ?? {
+      kind: "bytes",
+      sha256: sha256(body),
+    },
+  };
+};
+
+/** Undefined: the type is not one that is read here, or the content is not strictly of its type. */
+const structured = (
+  essence: string,
+  contentType: string,
+  body: Uint8Array,
+): Content | undefined => {
+  if (essence === "multipart/form-data" || essence === "multipart/mixed") {
+    const parts = parseMultipart(body, parameterOf(contentType, "boundary"));
+    return parts === undefined ? undefined : { kind: "multipart", parts };
+  }
+  const isForm = essence === "application/x-www-form-urlencoded";
+  if (!isForm && essence !== "application/json" && !essence.endsWith("+json")) return undefined;
+  const text = strictText(body);
+  if (text === undefined) return undefined;
+  if (isForm) {
+    const pairs = parsePairs(text);
+    return pairs === undefined ? undefined : { kind: "form", pairs };
+  }
+  const json = parseJson(text);
+  return json.ok ? { kind: "json", value: json.value } : undefined;
+};
+
+/**
+ * Keyed hashes of the parts, so that a mismatch can name the member or field and never its value: 48 bits each, as for
+ * built-in operations. A body with more names than are worth keeping is one part.
+ */
+const memberHashes = (
+  { method, path, query, type, content }: Read,
+  secret: string,
+): MemberHashes => {
+  const hash = (value: Json): string =>
+    createHmac("sha256", secret).update(canonicalJson(value)).digest("base64url").slice(0, 8);
+  const parts = namedParts(content);
+  const isFew =
+    parts.length <= GATEWAY_MEMBERS_MAX &&
+    utf8Bytes(parts.map(([name]) => name).join("")) <= GATEWAY_MEMBER_NAMES_BYTES_MAX;
+  const named: (readonly [string, Json])[] = isFew ? parts : [["(body)", contentJson(content)]];
+  return Object.fromEntries([
+    // Nobody's secret, and a hash costs more than everything else here.
+    ["(method)", method],
+    ["(content type)", canonicalJson(type)],
+    ["(path)", hash(path)],
+    ...(query === "" || (Array.isArray(query) && query.length === 0)
+      ? []
+      : [["(query)", hash(query)] as const]),
+    ...named.map(([name, value]) => [name, hash(value)] as const),
+  ]);
+};
+
+const namedParts = (content: Content): (readonly [string, Json])[] => {
+  switch (content.kind) {
+    case "json":
+      return isJsonObject(content.value)
+        ? Object.entries(content.value)
+        : [["(body)", content.value]];
+    case "form":
+      return [...grouped(content.pairs)];
+    case "multipart":
+      return [
+        ...grouped(
+          content.parts.map(
+            ({ name, headers, body }, i) =>
+              [name ?? `(part ${i + 1})`, [headers, sha256(body)]] as const,
+          ),
+        ),
+      ];
+    case "bytes":
+      return [["(body)", content.sha256]];
+  }
+};
+
+const grouped = (pairs: readonly (readonly [string, Json])[]): Map<string, Json[]> => {
+  const byName = new Map<string, Json[]>();
+  for (const [name, value] of pairs) byName.set(name, [...(byName.get(name) ?? []), value]);
+  return byName;
+};
+
+/** Sorted by name alone, and stably: what order the values of one name have is theirs. */
+const sortedByName = (pairs: readonly Pair[]): Json =>
+  pairs.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([name, value]) => [name, value]);
+
+/**
+ * `application/x-www-form-urlencoded`, strictly: undefined if an escape is not one or does not spell UTF-8, for then
+ * different texts would decode to one.
+ */
+const parsePairs = (text: string): readonly Pair[] | undefined => {
+  if (text === "") return [];
+  try {
+    return text.split("&").map((piece): Pair => {
+      const at = piece.indexOf("=");
+      return at < 0
+        ? [decodePiece(piece), null]
+        : [decodePiece(piece.slice(0, at)), decodePiece(piece.slice(at + 1))];
+    });
+  } catch {
+    return undefined;
+  }
+};
+
+/** Throws a URIError. */
+const decodePiece = (piece: string): string => decodeURIComponent(piece.replaceAll("+", " "));
+
+/** A parameter of a media type, unquoted; empty if it has none of that name. */
+const parameterOf = (contentType: string, name: string): string => {
+  const found = new RegExp(`;\\s*${name}\\s*=\\s*(?:"((?:[^"\\\\]|\\\\.)*)"|([^;\\s]*))`, "i").exec(
+    contentType,
+  );
+  return found?.[1]?.replaceAll(/\\(.)/g, "$1") ?? found?.[2] ?? "";
+};
+
+/** `ignoreBOM` keeps the mark in the text, where JSON does not allow it: then the bytes count. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+const strictText = (bytes: Uint8Array): string | undefined => {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+};
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");

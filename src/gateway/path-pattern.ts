@@ -1,0 +1,53 @@
+/**
+ * Path patterns of routes: segments apart by `/`, `*` for exactly one segment, `**` at the end for whatever follows, also
+ * for nothing: `/v1/charges/**` matches `/v1/charges`, too. Compared segment by segment, so the time is that of reading
+ * the path, whatever is sent.
+ *
+ * A segment is compared as it reads when decoded, so that `/v1/%63harges` is judged by the route of `/v1/charges`, as
+ * most upstreams judge it. An encoded slash does not end a segment.
+ */
+
+export const isPathPattern = (text: string): boolean => {
+  if (!text.startsWith("/") || /[\s?#]/.test(text)) return false;
+  const segments = text.slice(1).split("/");
+  return segments.every(
+    (segment, i) =>
+      !segment.includes("*") || segment === "*" || (segment === "**" && i === segments.length - 1),
+  );
+};
+
+/** @param path as sent, without the query */
+export const matchesPath = (pattern: string, path: string): boolean => {
+  const wanted = pattern.slice(1).split("/");
+  const given = path.slice(1).split("/");
+  const takesRest = wanted.at(-1) === "**";
+  if (takesRest) wanted.pop();
+  if (takesRest ? given.length < wanted.length : given.length !== wanted.length) return false;
+  return wanted.every((segment, i) => {
+    const one = given[i] ?? "";
+    return segment === "*" ? one !== "" : segment === decoded(one);
+  });
+};
+
+/**
+ * Whether a path might mean another one to whoever resolves it: `.` and `..`, also encoded, and empty segments. What is
+ * matched and fingerprinted must be what the upstream carries out.
+ */
+export const isTrickPath = (path: string): boolean => {
+  const segments = path.slice(1).split("/");
+  return (
+    path.includes("\\") ||
+    segments.some(
+      (segment, i) =>
+        (segment === "" && i !== segments.length - 1) || /^\.{1,2}(;|$)/.test(decoded(segment)),
+    )
+  );
+};
+
+const decoded = (segment: string): string => {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+};

@@ -1,0 +1,147 @@
+/**
+ * An upstream's answer on its way into storage, chunk by chunk, so that no exchange holds more of it in memory than one
+ * of them; and out again. One that fits a single chunk is kept in the exchange's own row.
+ */
+import { createHash } from "node:crypto";
+import { ANSWER_CHUNK_BYTES, GATEWAY_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
+import type { Exchanges } from "./exchanges.ts";
+
+type ByteReader = {
+  readonly read: () => Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  readonly cancel: () => Promise<void>;
+};
+
+/** What has come of an answer. */
+export type Spooled =
+  | { readonly kind: "whole"; readonly first: Uint8Array; readonly chunks: number }
+  /** More than is kept: what is stored of it, what has just come, and the rest. */
+  | {
+      readonly kind: "oversize";
+      readonly chunks: number;
+      readonly pending: Uint8Array;
+      readonly rest: ByteReader;
+    };
+
+const NOTHING: ByteReader = {
+  read: () => Promise.resolve({ done: true }),
+  cancel: () => Promise.resolve(),
+};
+
+/** Reads an answer to its end, or to the limit. Throws what the connection throws. */
+export const spool = async (
+  exchanges: Exchanges,
+  key: string,
+  body: ReadableStream<Uint8Array> | null,
+): Promise<Spooled> => {
+  const reader: ByteReader = body === null ? NOTHING : body.getReader();
+  let chunks = 0;
+  let total = 0;
+  let size = 0;
+  let pieces: Uint8Array[] = [];
+  for (;;) {
+    const { value } = await reader.read();
+    if (value === undefined) break;
+    total += value.byteLength;
+    size += value.byteLength;
+    pieces.push(value);
+    if (total > GATEWAY_RESPONSE_BYTES_MAX) {
+      return { kind: "oversize", chunks, pending: joined(pieces, size), rest: reader };
+    }
+    if (size >= ANSWER_CHUNK_BYTES) {
+      const bytes = joined(pieces, size);
+      const whole = size - (size % ANSWER_CHUNK_BYTES);
+      for (let at = 0; at < whole; at += ANSWER_CHUNK_BYTES) {
+        exchanges.writeChunk(key, chunks, bytes.slice(at, at + ANSWER_CHUNK_BYTES));
+        chunks += 1;
+      }
+      pieces = [bytes.slice(whole)];
+      size -= whole;
+    }
+  }
+  const last = joined(pieces, size);
+  if (chunks === 0) return { kind: "whole", first: last, chunks: 0 };
+  if (size > 0) {
+    exchanges.writeChunk(key, chunks, last);
+    chunks += 1;
+  }
+  return { kind: "whole", first: new Uint8Array(0), chunks };
+};
+
+const joined = (pieces: readonly Uint8Array[], size: number): Uint8Array => {
+  const [only] = pieces;
+  if (pieces.length === 1 && only !== undefined) return only;
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.byteLength;
+  }
+  return bytes;
+};
+
+/** A stored answer: at once if it is small, else read from its rows as fast as the caller takes it. */
+export const storedBody = (
+  exchanges: Exchanges,
+  key: string,
+): Uint8Array | ReadableStream<Uint8Array> => {
+  const first = exchanges.chunk(key, 0);
+  if (first === undefined) return exchanges.bytes(key);
+  let place = 0;
+  return new ReadableStream({
+    type: "bytes",
+    pull: (controller) => {
+      const chunk = exchanges.chunk(key, place);
+      place += 1;
+      if (chunk === undefined) controller.close();
+      else controller.enqueue(chunk);
+    },
+  });
+};
+
+/** What is known of an answer that went through once, at its end. */
+export type Passed = { readonly bytes: number; readonly sha256: string };
+
+/**
+ * The stream of an answer that is too large to keep, for its one caller: what is stored of it, then the rest as it
+ * comes, counted and hashed on the way.
+ * @param ended told once: of the whole answer, or null if it broke off or its caller went away
+ */
+export const passedBody = (
+  exchanges: Exchanges,
+  key: string,
+  { chunks, pending, rest }: Extract<Spooled, { kind: "oversize" }>,
+  ended: (passed: Passed | null) => void,
+): ReadableStream<Uint8Array> => {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  let place = 0;
+  const next = async (): Promise<Uint8Array | undefined> => {
+    if (place < chunks) return exchanges.chunk(key, place);
+    return place === chunks ? pending : (await rest.read()).value;
+  };
+  return new ReadableStream({
+    type: "bytes",
+    pull: async (controller) => {
+      let piece: Uint8Array | undefined;
+      try {
+        piece = await next();
+      } catch (error) {
+        ended(null);
+        throw error;
+      }
+      place += 1;
+      if (piece === undefined) {
+        ended({ bytes, sha256: hash.digest("hex") });
+        controller.close();
+        return;
+      }
+      hash.update(piece);
+      bytes += piece.byteLength;
+      controller.enqueue(piece);
+    },
+    cancel: async () => {
+      ended(null);
+      await rest.cancel();
+    },
+  });
+};

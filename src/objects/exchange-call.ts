@@ -1,0 +1,77 @@
+/** What the Worker asks of a key object about an exchange, and what it gets: plain data and streams, safe to send by RPC. */
+import type { ProblemCode } from "../contract/problems.ts";
+import type { ExchangePolicy, ExchangeRequest, HeaderPairs } from "../gateway/exchange.ts";
+import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import type { ResolutionRecord } from "../journal/settlements.ts";
+import type { JsonObject } from "../kernel/json.ts";
+
+/** One keyed request to an upstream, authenticated and read. */
+export type ExchangeCall = {
+  readonly tenant: string;
+  readonly key: string;
+  /** The name of the object that is asked. */
+  readonly object: string;
+  readonly policy: ExchangePolicy;
+  readonly request: ExchangeRequest;
+  /** Of the request, in the version that the Worker that asks knows best. */
+  readonly fingerprint: string;
+  readonly fingerprintVersion: number;
+  readonly members: MemberHashes;
+  /** Of the HTTP request, for the log; never stored as an answer. */
+  readonly requestId: string;
+  /** Where our own routes are reached, for the links in what is told. */
+  readonly origin: string;
+  /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
+  readonly waitMs: number;
+  /** Answer 202 as soon as the request is durable, and carry it out whatever happens. */
+  readonly detached: boolean;
+};
+
+export type ExchangeReply =
+  /** Final and replayable; `replayed` is false for the caller whose call it was. */
+  | {
+      readonly kind: "answer";
+      readonly status: number;
+      readonly headers: HeaderPairs;
+      readonly body: ReadableStream<Uint8Array> | Uint8Array;
+      readonly expiresAtS: number;
+      readonly replayed: boolean;
+    }
+  /** Too large to store: it goes through once. The key says so before the first byte past the limit. */
+  | {
+      readonly kind: "stream";
+      readonly status: number;
+      readonly headers: HeaderPairs;
+      readonly body: ReadableStream<Uint8Array>;
+      readonly expiresAtS: number;
+    }
+  | { readonly kind: "accepted"; readonly afterMs: number }
+  /** Anything else; it is not stored. */
+  | {
+      readonly kind: "problem";
+      readonly code: ProblemCode;
+      readonly detail?: string;
+      readonly afterMs?: number;
+      readonly members?: JsonObject;
+    };
+
+/** What a person says of an uncertain key. */
+export type Resolution = {
+  readonly outcome:
+    /** It was: this is what later retries get. */
+    | {
+        readonly kind: "executed";
+        readonly status: number;
+        readonly headers: HeaderPairs;
+        readonly body: Uint8Array;
+        readonly link: string | null;
+      }
+    /** It was not: the key is free to run. */
+    | { readonly kind: "not-executed" };
+  /** Who, when and why. */
+  readonly record: ResolutionRecord;
+};
+
+export type ResolutionReply = {
+  readonly kind: "resolved" | "refused" | "unknown-key" | "unavailable";
+};

@@ -1,0 +1,1167 @@
+/**
+ * What a key object does for calls to an upstream: claim, record, call, record, answer. In this order, so that
+ *
+ * - nobody calls without the journal's claim, and nobody but the object that the row names;
+ * - nothing is sent before the intent is on the disk: the runtime holds the call back until the write before it is
+ *   flushed, and drops it if that fails (the output gate). So a row in flight that names this object, without an intent
+ *   here, was never called for;
+ * - no answer is told before it is on the disk, by the same gate.
+ *
+ * The states and what leads from one to the next are gateway/exchange-decision.ts; here they are loaded, carried out and
+ * stored. A change of state is one transaction of the object's storage that decides on what it finds there: of a client, a
+ * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters) only spares work.
+ */
+import type { ProblemCode } from "../contract/problems.ts";
+import type { HeaderPairs, Upstream } from "../gateway/exchange.ts";
+import {
+  type ExchangeEvent,
+  type ExchangeState,
+  firstCall,
+  transition,
+} from "../gateway/exchange-decision.ts";
+import { type OriginHealth, upstreamName } from "../gateway/origin-health.ts";
+import { findingOn, type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
+import { differingMembers } from "../idempotency/fingerprint.ts";
+import {
+  type Asking,
+  decide,
+  type Decision,
+  isExpired,
+  type KeyKnowledge,
+  type SettledRecord,
+} from "../idempotency/key-record.ts";
+import { isNearlyFull } from "../journal/capacity.ts";
+import type { Database } from "../journal/database.ts";
+import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
+import type { JournalEntry } from "../journal/record-row.ts";
+import { findResolution, releaseClaim, takeOver } from "../journal/settlements.ts";
+import type { Fate, Submission } from "../journal/submission.ts";
+import { type Clock, wholeSeconds } from "../kernel/clock.ts";
+import { crashPoint } from "../kernel/crash-point.ts";
+import { type Randomness, timeOrderedId } from "../kernel/ids.ts";
+import {
+  BATCH_LIFE_MS,
+  COMMIT_BUDGET_MS,
+  EXCHANGE_ALARM_MS,
+  EXCHANGE_FLIGHTS_MAX,
+  GATHER_MOMENT_MS,
+  EXCHANGE_GRACE_MS,
+  EXCHANGE_REQUEST_BYTES_MAX,
+  EXCHANGES_PER_ALARM_MAX,
+  ORPHAN_AGE_MS,
+  RETRY_AFTER_DEFAULT_MS,
+  RETRY_FULL_MS,
+  SEND_TIMEOUT_MS,
+  UPSTREAM_RETRY_AFTER_MS_MAX,
+  WEBHOOK_ATTEMPTS_MAX,
+  WEBHOOK_PAUSE_MS,
+  WEBHOOK_PAUSE_MS_MAX,
+  WEBHOOK_TIMEOUT_MS,
+} from "../kernel/limits.ts";
+import { Gather } from "../kernel/gather.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import type { Alarm } from "./alarm.ts";
+import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
+import { type Exchange, keyRecordOf } from "./exchange-record.ts";
+import { postponed, postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
+import { callRequest, type SendUpstream, statusRequest } from "./exchange-upstream.ts";
+import { Waiters } from "./exchange-waiters.ts";
+import { webhookRequest } from "./exchange-webhook.ts";
+import { Exchanges, type ExchangeStorage } from "./exchanges.ts";
+import type { Erasure, KeyStatus } from "./key-call.ts";
+
+export type ExchangeEngineSetup = {
+  /** Where the tenant's rows are. Throws if that cannot be found out. */
+  readonly databaseFor: (tenant: string) => Promise<Database>;
+  /** From which size on, in bytes, a database takes no new keys. */
+  readonly databaseBytesMax: number;
+  readonly storage: ExchangeStorage;
+  /** The object's one alarm. Whoever sets it for good asks `nextDueAtMs`. */
+  readonly alarm: Alarm;
+  /** Claims go in the groups of all other operations. */
+  readonly commit: (db: Database, submission: Submission) => Promise<Fate>;
+  readonly send: SendUpstream;
+  /** Sends what is no upstream's: webhooks. */
+  readonly post: (request: Request) => Promise<Response>;
+  /** Asks the object that a row names, where it is not this one. */
+  readonly forward: (object: string, call: ExchangeCall) => Promise<ExchangeReply>;
+  readonly health: OriginHealth;
+  /** How long before the next try, milliseconds; `attempt` is the number of the one that has failed, from 1. */
+  readonly pauseBefore: (attempt: number, route: string) => number;
+  readonly keptHeaders: (headers: Headers, keepHeaders: readonly string[] | null) => HeaderPairs;
+  /** Undefined for a version that this build does not know: 503, never a guess. */
+  readonly fingerprintIn: (call: ExchangeCall, version: number) => string | undefined;
+  /** The secret of that name, if there is one. */
+  readonly secretNamed: (name: string) => string | undefined;
+  readonly clock: Clock;
+  readonly randomness: Randomness;
+  /** Keeps the object alive until the work is done, though its caller may be gone. */
+  readonly keepAlive: (work: Promise<unknown>) => void;
+  readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
+};
+
+/** The slot of a key: a client's claim or call, or a heal. One at a time. */
+type Flight = {
+  readonly fingerprint: string;
+  readonly fingerprintVersion: number;
+  readonly members: ExchangeCall["members"];
+  readonly startedAtMs: number;
+  /** Resolved with true once the intent is written, with false if it never will be. */
+  readonly recorded: Promise<boolean>;
+  readonly reply: Promise<ExchangeReply>;
+};
+
+/** What this object knows of a key. */
+type Known = {
+  readonly knowledge: KeyKnowledge;
+  readonly flight: Flight | undefined;
+  readonly exchange: Exchange | undefined;
+};
+
+/** A claim in the journal that is this object's to carry out. */
+type Claim = Pick<Exchange, "nonce" | "createdAtMs" | "expiresAtS" | "forgetAtS"> & {
+  readonly attempt: number;
+};
+
+export class ExchangeEngine {
+  readonly #setup: ExchangeEngineSetup;
+  readonly #exchanges: Exchanges;
+  readonly #settling: Settling;
+  readonly #flights = new Map<string, Flight>();
+  /** Told once an exchange is closed: of a problem if that is all there is to tell. */
+  readonly #waiters = new Waiters<ExchangeReply | "look-again">();
+  readonly #outcomes = new Gather(() => scheduler.wait(GATHER_MOMENT_MS));
+  /** Of the requests under way. */
+  #requestBytes = 0;
+
+  constructor(setup: ExchangeEngineSetup) {
+    this.#setup = setup;
+    this.#exchanges = new Exchanges(setup.storage);
+    const { databaseFor, keepAlive, alert } = setup;
+    this.#settling = new Settling({ exchanges: this.#exchanges, databaseFor, keepAlive, alert });
+  }
+
+  /** Answers one keyed request: calls the upstream once, replays its answer, or says why not. */
+  async exchange(call: ExchangeCall): Promise<ExchangeReply> {
+    // Before anything is decided, so that from the decision to the write there is no moment for another request.
+    await this.#setup.alarm.load();
+    return this.#act(call);
+  }
+
+  async #act(call: ExchangeCall): Promise<ExchangeReply> {
+    let known = this.#known(call.key);
+    if (known.exchange?.state.kind === "free") {
+      // Not executed, and about to be released: as soon as the journal has forgotten it, the key is anybody's.
+      await this.#settling.now(call.key);
+      known = this.#known(call.key);
+      if (known.exchange?.state.kind === "free") return unavailable("The database did not answer.");
+    }
+    const decision = decide(known.knowledge, this.#askingOf(call), this.#setup.clock());
+    return this.#carryOut(call, decision, known);
+  }
+
+  #known(key: string): Known {
+    const flight = this.#flights.get(key);
+    const exchange = this.#exchanges.find(key);
+    const isOpen = exchange?.state.kind === "calling" || exchange?.state.kind === "paused";
+    const knowledge: KeyKnowledge =
+      flight !== undefined && (exchange === undefined || isOpen)
+        ? { kind: "running", ...flight }
+        : exchange === undefined
+          ? { kind: "free" }
+          : { kind: "record", record: keyRecordOf(exchange) };
+    return { knowledge, flight, exchange };
+  }
+
+  /** The one place that turns a decision into a reply. */
+  async #carryOut(
+    call: ExchangeCall,
+    decision: Decision,
+    { flight, exchange }: Known,
+  ): Promise<ExchangeReply> {
+    switch (decision.do) {
+      case "start":
+        return this.#start(call);
+      case "replay":
+        return exchange === undefined ? lost() : this.#replay(exchange, true);
+      case "wait":
+      case "in-flight":
+        // Promised already, though by another request; so is this one, once it is on the disk.
+        if (call.detached && (exchange !== undefined || (await flight?.recorded) === true)) {
+          return this.#accepted(call.key);
+        }
+        return decision.do === "wait" ? this.#wait(call, call.waitMs) : this.#inFlight(call.key);
+      case "mismatch": {
+        if (flight !== undefined && exchange === undefined) {
+          // It has no claim yet, so the key is not its own: the request that asks may be whose key it is.
+          await flight.recorded;
+          return this.#act(call);
+        }
+        // A tombstone keeps no member hashes: then it can only be said that something differs.
+        const comparable = Object.keys(decision.members).length > 0;
+        return problem("idempotency-key-reused", {
+          members: comparable
+            ? { mismatched: differingMembers(decision.members, call.members) }
+            : {},
+        });
+      }
+      case "expired":
+        return problem("idempotency-key-expired", { members: linkMember(decision.link) });
+      case "erased":
+        return problem("outcome-erased", { members: linkMember(decision.link) });
+      case "uncertain":
+        return problem("outcome-uncertain");
+      case "recover":
+        return exchange === undefined
+          ? problem("request-in-flight", { afterMs: BATCH_LIFE_MS })
+          : this.#resume(call, exchange);
+      case "unreadable":
+        return problem("temporarily-unavailable", {
+          detail: "This key was stored by a newer version of the service.",
+          afterMs: BATCH_LIFE_MS,
+        });
+    }
+  }
+
+  #askingOf(call: ExchangeCall): Asking {
+    return {
+      fingerprintIn: (version) =>
+        version === call.fingerprintVersion
+          ? call.fingerprint
+          : this.#setup.fingerprintIn(call, version),
+      waits: call.waitMs > 0,
+    };
+  }
+
+  /** Single flight: from here on the key runs in this object. Whoever asked need not stay. */
+  async #start(call: ExchangeCall): Promise<ExchangeReply> {
+    const size = call.request.body.byteLength;
+    if (
+      this.#flights.size >= EXCHANGE_FLIGHTS_MAX ||
+      this.#requestBytes + size > EXCHANGE_REQUEST_BYTES_MAX
+    ) {
+      return this.#withoutCall(call, unavailable("Too many requests are under way."));
+    }
+    const startedAtMs = this.#setup.clock();
+    this.#requestBytes += size;
+    const flight = this.#fly(call.key, call, (recorded) =>
+      this.#claim(call, recorded).finally(() => {
+        this.#requestBytes -= size;
+      }),
+    );
+    if (call.detached) {
+      if (!(await flight.recorded)) return flight.reply;
+      // What nobody takes must still be read, for its size and hash.
+      this.#setup.keepAlive(flight.reply.then(drain));
+      return this.#accepted(call.key);
+    }
+    const reply = await flight.reply;
+    const restMs = call.waitMs - (this.#setup.clock() - startedAtMs);
+    return isInFlight(reply) && restMs > 0 ? this.#wait(call, restMs) : reply;
+  }
+
+  /** Takes the key's slot for as long as the work lasts; then tells who waits. The work must not reject. */
+  #fly(
+    key: string,
+    asking: Pick<Flight, "fingerprint" | "fingerprintVersion" | "members">,
+    work: (recorded: (isRecorded: boolean) => void) => Promise<ExchangeReply>,
+  ): Flight {
+    const recorded = Promise.withResolvers<boolean>();
+    const reply = work(recorded.resolve)
+      .catch((error: unknown): ExchangeReply => {
+        this.#setup.alert("exchange-defect", { error: String(error) });
+        return unknown();
+      })
+      .then((end) => {
+        this.#flights.delete(key);
+        recorded.resolve(false);
+        if (!isInFlight(end)) {
+          this.#waiters.wake(key, end.kind === "problem" ? end : "look-again");
+        }
+        return end;
+      });
+    const { fingerprint, fingerprintVersion, members } = asking;
+    const startedAtMs = this.#setup.clock();
+    const flight = {
+      fingerprint,
+      fingerprintVersion,
+      members,
+      startedAtMs,
+      recorded: recorded.promise,
+      reply,
+    };
+    this.#flights.set(key, flight);
+    this.#setup.keepAlive(reply);
+    return flight;
+  }
+
+  /** A request that starts nothing now may still be answered, if its key was used. */
+  async #withoutCall(call: ExchangeCall, otherwise: ExchangeReply): Promise<ExchangeReply> {
+    const entry = await this.#findInJournal(call.tenant, call.key);
+    return entry === undefined || entry === "unavailable" ? otherwise : this.#recall(call, entry);
+  }
+
+  async #claim(call: ExchangeCall, recorded: (is: boolean) => void): Promise<ExchangeReply> {
+    const { databaseFor, databaseBytesMax, clock, alert, health } = this.#setup;
+    let db: Database;
+    try {
+      db = await databaseFor(call.tenant);
+    } catch (error) {
+      alert("database-unknown", { error: String(error) });
+      return unavailable("Where the tenant's records are could not be found out.");
+    }
+    const upstream = upstreamName(call.policy.upstream);
+    const admission = isNearlyFull(db, databaseBytesMax, clock())
+      ? ({ admitted: false, afterMs: RETRY_FULL_MS } as const)
+      : health.admit(upstream, clock());
+    if (!admission.admitted) {
+      // Nothing is claimed, so the key stays free.
+      const { afterMs } = admission;
+      return this.#withoutCall(
+        call,
+        problem("temporarily-unavailable", {
+          detail: "Not sent: the API behind, or the database, takes no new requests right now.",
+          afterMs,
+        }),
+      );
+    }
+    const fate = await this.#setup.commit(db, submissionOf(call, clock()));
+    if (CRASH_POINTS) await crashPoint("exchange-claimed");
+    if (fate.kind === "recorded" && fate.own && fate.entry.record.state === "in-flight") {
+      return this.#call(call, claimOf(fate.entry), recorded);
+    }
+    health.observe(upstream, "not-called", clock());
+    switch (fate.kind) {
+      case "recorded":
+        return this.#recall(call, fate.entry, recorded);
+      case "stale":
+      case "unavailable":
+        return unavailable("The database did not answer: nothing was sent.");
+      case "unknown":
+        // A claim that lands late is in flight without an intent: it is taken over by the retry, or released.
+        return unknown();
+    }
+  }
+
+  /** Answers from a journal row that this request did not make. Leads to a call only if it was never called for. */
+  async #recall(
+    call: ExchangeCall,
+    entry: JournalEntry,
+    recorded?: (is: boolean) => void,
+  ): Promise<ExchangeReply> {
+    const { record } = entry;
+    const decision = decide({ kind: "record", record }, this.#askingOf(call), this.#setup.clock());
+    const needsObject = decision.do === "replay" || decision.do === "recover";
+    if (needsObject && entry.object !== call.object) {
+      // Keys were spread over objects anew since the claim: the one that has it answers, and is the only one to call.
+      return this.#setup
+        .forward(entry.object, { ...call, object: entry.object })
+        .catch(() => unknown());
+    }
+    const exchange = this.#exchanges.find(call.key);
+    if (decision.do === "recover" && exchange === undefined && recorded !== undefined) {
+      return this.#takeOver(call, entry, recorded);
+    }
+    return this.#carryOut(call, decision, {
+      knowledge: { kind: "free" },
+      flight: undefined,
+      exchange,
+    });
+  }
+
+  /** In flight, ours, and without an intent here: the claim was never called for. */
+  async #takeOver(
+    call: ExchangeCall,
+    entry: JournalEntry,
+    recorded: (is: boolean) => void,
+  ): Promise<ExchangeReply> {
+    const { clock, randomness, databaseFor, health } = this.#setup;
+    const upstream = upstreamName(call.policy.upstream);
+    const nonce = timeOrderedId(clock(), randomness);
+    try {
+      const db = await databaseFor(call.tenant);
+      const { tenant, key } = call;
+      const claimed = takeOver(db, { ...entry, tenant, key }, nonce);
+      if (!(await withTimeout(claimed, SEND_TIMEOUT_MS))) {
+        return problem("request-in-flight", { afterMs: RETRY_AFTER_DEFAULT_MS });
+      }
+    } catch {
+      // It may be ours by now, under a nonce that nobody knows: the retry takes it over again.
+      return unknown();
+    }
+    const admission = health.admit(upstream, clock());
+    if (!admission.admitted) {
+      return problem("request-in-flight", { afterMs: admission.afterMs });
+    }
+    return this.#call(call, { ...claimOf(entry), nonce, attempt: entry.attempt + 1 }, recorded);
+  }
+
+  /** The intent, then the call. */
+  async #call(
+    call: ExchangeCall,
+    claim: Claim,
+    recorded: (is: boolean) => void,
+  ): Promise<ExchangeReply> {
+    const { alarm, clock, health, alert } = this.#setup;
+    const { policy, request } = call;
+    const nowMs = clock();
+    const exchange: Exchange = {
+      tenant: call.tenant,
+      key: call.key,
+      object: call.object,
+      route: policy.route,
+      fingerprint: call.fingerprint,
+      fingerprintVersion: call.fingerprintVersion,
+      members: call.members,
+      nonce: claim.nonce,
+      createdAtMs: claim.createdAtMs,
+      expiresAtS: claim.expiresAtS,
+      forgetAtS: claim.forgetAtS,
+      state: firstCall(claim.attempt, nowMs),
+      callEndsAtMs: nowMs + policy.timeoutMs + EXCHANGE_GRACE_MS,
+      input: {
+        policy,
+        method: request.method,
+        target: request.target,
+        headers: request.headers,
+        requestId: call.requestId,
+        origin: call.origin,
+      },
+      answer: null,
+      unstored: null,
+      link: null,
+      resolution: null,
+      settling: null,
+      hook: policy.webhook,
+      telling: null,
+      left: "whole",
+    };
+    try {
+      // It may have been forgotten meanwhile; and then the row and its alarm are written in one turn.
+      await alarm.load();
+      if (!this.#exchanges.add(exchange, request.body)) {
+        throw new Error("There is an exchange of another claim.");
+      }
+      await alarm.noLaterThan(exchange.callEndsAtMs);
+    } catch (error) {
+      health.observe(upstreamName(policy.upstream), "not-called", clock());
+      alert("exchange-not-recorded", { route: policy.route, error: String(error) });
+      await this.#giveBack(exchange);
+      return unavailable("The request could not be recorded: nothing was sent.");
+    }
+    recorded(true);
+    if (CRASH_POINTS) await crashPoint("exchange-intent");
+    return this.#try(exchange, request.body);
+  }
+
+  /** Nothing was sent: the claim is released, now or by the hourly pass. */
+  async #giveBack({ tenant, key, nonce, state }: Exchange): Promise<void> {
+    try {
+      if (this.#exchanges.find(key)?.nonce === nonce) this.#exchanges.remove(key);
+      const db = await this.#setup.databaseFor(tenant);
+      const released = releaseClaim(db, { tenant, key }, { nonce, attempt: state.attempt });
+      await withTimeout(released, SEND_TIMEOUT_MS);
+    } catch (error) {
+      this.#setup.alert("claim-not-released", { error: String(error) });
+    }
+  }
+
+  /** One call that is recorded and admitted, and what comes of it. */
+  async #try(exchange: Exchange, body: Uint8Array): Promise<ExchangeReply> {
+    const { clock, health, send, keptHeaders } = this.#setup;
+    const { input, key, state } = exchange;
+    if (input === null) throw new Error("The exchange is closed: its input is gone.");
+    const { policy } = input;
+    const upstream = upstreamName(policy.upstream);
+    const { attempt } = state;
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(new Error("time-out")), policy.timeoutMs);
+    let verdict: Verdict;
+    let hintMs: number | undefined;
+    let isWell = false;
+    let wasSent = false;
+    try {
+      // Parts of an answer that a try before has left behind.
+      if (state.sends > 1) this.#exchanges.removeChunks(key);
+      const answered = send(policy.upstream, callRequest(exchange, body, limit.signal));
+      wasSent = true;
+      if (CRASH_POINTS) await crashPoint("exchange-sent");
+      const response = await answered;
+      verdict = verdictOn(response.status, policy, state.doubtful);
+      // A 5xx is an answer of a system that is not well; whether it is an outcome is the policy's to say.
+      isWell = response.status < 500 && response.status !== 429;
+      hintMs = retryAfterOf(response.headers, clock());
+      if (verdict === "final") {
+        const spooled = await spool(this.#exchanges, key, response.body);
+        if (CRASH_POINTS) await crashPoint("exchange-answered");
+        const answer = {
+          status: response.status,
+          headers: keptHeaders(response.headers, policy.keepHeaders),
+        };
+        return await this.#finish(exchange, answer, spooled, {
+          kind: spooled.kind === "whole" ? "judged" : "oversize",
+          attempt,
+          verdict,
+          pauseMs: 0,
+        });
+      }
+      if (CRASH_POINTS) await crashPoint("exchange-answered");
+      await response.body?.cancel().catch(() => undefined);
+    } catch (error) {
+      isWell = false;
+      verdict = verdictOnFailure(wasSent);
+      this.#setup.alert("upstream-failed", {
+        route: policy.route,
+        upstream,
+        verdict,
+        error: String(error),
+      });
+    } finally {
+      clearTimeout(timer);
+      health.observe(upstream, isWell ? "answered" : "failed", clock());
+    }
+    const pauseMs = Math.max(hintMs ?? 0, this.#setup.pauseBefore(state.sends, policy.route));
+    return this.#step(exchange, { kind: "judged", attempt, verdict, pauseMs });
+  }
+
+  /** Stores an outcome, if it is the first, and answers with what stands. */
+  async #finish(
+    exchange: Exchange,
+    answer: NonNullable<Exchange["answer"]>,
+    spooled: Spooled,
+    event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
+  ): Promise<ExchangeReply> {
+    const { clock, alarm } = this.#setup;
+    const { key } = exchange;
+    await alarm.load();
+    // Answers come one by one; each would wait for a disk of its own, and hold up everything else meanwhile.
+    await this.#outcomes.end();
+    const nowMs = clock();
+    const link = answer.headers.find(([name]) => name === "location")?.[1] ?? null;
+    const stored = this.#exchanges.update(key, exchange.nonce, (now) => {
+      const state = this.#next(now, event, nowMs);
+      if (state === undefined) return undefined;
+      const closed = this.#closed({ ...now, state, answer, link }, nowMs);
+      return { exchange: closed, bytes: spooled.kind === "whole" ? spooled.first : null };
+    });
+    if (stored === undefined) {
+      // Somebody has settled it meanwhile; what stands is what everybody gets.
+      if (spooled.kind === "oversize") await spooled.rest.cancel();
+      return this.#standing(key);
+    }
+    await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
+    if (CRASH_POINTS) await crashPoint("exchange-stored");
+    this.#settling.soon(key);
+    this.#tellSoon(stored);
+    const { status, headers } = answer;
+    const { expiresAtS } = stored;
+    if (spooled.kind === "whole") {
+      const body = spooled.chunks === 0 ? spooled.first : storedBody(this.#exchanges, key);
+      return { kind: "answer", status, headers, body, expiresAtS, replayed: false };
+    }
+    const body = passedBody(this.#exchanges, key, spooled, (unstored) => {
+      this.#exchanges.update(key, exchange.nonce, (now) => ({ exchange: { ...now, unstored } }));
+      this.#exchanges.removeChunks(key);
+    });
+    return { kind: "stream", status, headers, body, expiresAtS };
+  }
+
+  /** What is kept once there is nothing more to send: the input goes. */
+  #closed(exchange: Exchange, nowMs: number): Exchange {
+    const isTold = exchange.hook !== null && exchange.state.kind === "final";
+    return {
+      ...exchange,
+      input: null,
+      settling: toSettle(nowMs),
+      telling: isTold ? { tries: 0, dueAtMs: nowMs + WEBHOOK_TIMEOUT_MS } : null,
+    };
+  }
+
+  #next(exchange: Exchange, event: ExchangeEvent, nowMs: number): ExchangeState | undefined {
+    const { input, createdAtMs } = exchange;
+    // Closed, so that no policy matters any more; only a person's word may still come.
+    const policy = input?.policy ?? CLOSED;
+    return transition(exchange.state, event, { policy, createdAtMs }, nowMs);
+  }
+
+  /** Carries an exchange on by an event that is no outcome; gives back what its caller hears. */
+  async #step(exchange: Exchange, event: ExchangeEvent): Promise<ExchangeReply> {
+    const stored = await this.#changed(exchange, event);
+    if (stored === undefined) return this.#standing(exchange.key);
+    const { state } = stored;
+    switch (state.kind) {
+      case "calling":
+      case "paused":
+      case "final":
+        return this.#standing(stored.key);
+      case "uncertain":
+        this.#settling.soon(stored.key);
+        this.#setup.alert("exchange-uncertain", { route: stored.route, sends: state.sends });
+        return problem("outcome-uncertain");
+      case "free":
+        // The caller is told when the key is free, or soon will be: its retry waits for the rest.
+        await this.#settling.now(stored.key);
+        return problem("temporarily-unavailable", {
+          detail: "The API behind did not take the request: it was not carried out.",
+          afterMs: state.afterMs,
+        });
+    }
+  }
+
+  /** Stores the state that an event leads to, with the alarm that cares for it; undefined if it leads nowhere. */
+  async #changed(exchange: Exchange, event: ExchangeEvent): Promise<Exchange | undefined> {
+    const { alarm, clock } = this.#setup;
+    await alarm.load();
+    const nowMs = clock();
+    const stored = this.#exchanges.update(exchange.key, exchange.nonce, (now) => {
+      const state = this.#next(now, event, nowMs);
+      if (state === undefined) return undefined;
+      if (state.kind === "calling") {
+        const callEndsAtMs = nowMs + (now.input?.policy.timeoutMs ?? 0) + EXCHANGE_GRACE_MS;
+        return { exchange: { ...now, state, callEndsAtMs } };
+      }
+      if (state.kind === "paused") return { exchange: { ...now, state } };
+      // Uncertain: the input stays no longer than it may be sent. A person decides on what the caller knows.
+      return { exchange: this.#closed({ ...now, state }, nowMs), bytes: null };
+    });
+    if (stored !== undefined) {
+      await alarm.noLaterThan(this.#exchanges.nextDueAtMs() ?? nowMs);
+    }
+    return stored;
+  }
+
+  /** What a caller hears of an exchange as it stands now. */
+  #standing(key: string): ExchangeReply {
+    const exchange = this.#exchanges.find(key);
+    if (exchange === undefined) return unavailable("The request was not carried out.");
+    switch (exchange.state.kind) {
+      case "calling":
+      case "paused":
+        return this.#inFlight(key);
+      case "uncertain":
+        return problem("outcome-uncertain");
+      case "free":
+        return unavailable("The request was not carried out.");
+      case "final":
+        return this.#replay(exchange, true);
+    }
+  }
+
+  #replay(exchange: Exchange, replayed: boolean): ExchangeReply {
+    const { answer, state, unstored, link, expiresAtS, key, left } = exchange;
+    if (left === "expired" || isExpired(exchange, this.#setup.clock())) {
+      return problem("idempotency-key-expired", { members: linkMember(link) });
+    }
+    if (left === "erased") return problem("outcome-erased", { members: linkMember(link) });
+    if (answer === null) return lost();
+    if (state.kind === "final" && !state.stored) {
+      return problem("response-not-stored", {
+        members: {
+          upstreamStatus: answer.status,
+          ...(unstored === null ? {} : { bytes: unstored.bytes, sha256: unstored.sha256 }),
+          ...linkMember(link),
+        },
+      });
+    }
+    const { status, headers } = answer;
+    const body = storedBody(this.#exchanges, key);
+    return { kind: "answer", status, headers, body, expiresAtS, replayed };
+  }
+
+  async #wait(call: ExchangeCall, waitMs: number): Promise<ExchangeReply> {
+    const { knowledge } = this.#known(call.key);
+    // It has come to its end since it was decided to wait.
+    const isOpen =
+      knowledge.kind === "running" ||
+      (knowledge.kind === "record" && knowledge.record.state === "in-flight");
+    if (!isOpen) return this.#act({ ...call, waitMs: 0 });
+    const news = await this.#waiters.wait(call.key, waitMs);
+    if (news === undefined) return this.#inFlight(call.key);
+    if (news === "look-again") return this.#act({ ...call, waitMs: 0 });
+    return news;
+  }
+
+  /** When it is worth coming back: at the next try, or at the latest when the call is given up. */
+  #afterMs(key: string): number {
+    const exchange = this.#exchanges.find(key);
+    if (exchange?.state.kind !== "paused") return RETRY_AFTER_DEFAULT_MS;
+    return Math.max(exchange.state.dueAtMs - this.#setup.clock(), RETRY_AFTER_DEFAULT_MS);
+  }
+
+  #inFlight(key: string): ExchangeReply {
+    return problem("request-in-flight", { afterMs: this.#afterMs(key) });
+  }
+
+  #accepted(key: string): ExchangeReply {
+    return { kind: "accepted", afterMs: this.#afterMs(key) };
+  }
+
+  /** A client comes back to an exchange that is open, and that nobody carries on at the moment. */
+  async #resume(call: ExchangeCall, exchange: Exchange): Promise<ExchangeReply> {
+    const { state } = exchange;
+    const isDue = state.kind === "calling" || stateIsDue(state, this.#setup.clock());
+    if (isDue) {
+      const flight = this.#heal(exchange);
+      if (call.detached) return this.#accepted(call.key);
+      const reply = await flight.reply;
+      if (!isInFlight(reply)) return reply;
+    }
+    if (call.detached) return this.#accepted(call.key);
+    return call.waitMs > 0 ? this.#wait(call, call.waitMs) : this.#inFlight(call.key);
+  }
+
+  /** Carries an open exchange on, in the key's one slot. */
+  #heal(exchange: Exchange): Flight {
+    return this.#fly(exchange.key, exchange, (recorded) => {
+      recorded(true);
+      return this.#carryOn(exchange);
+    });
+  }
+
+  async #carryOn(found: Exchange): Promise<ExchangeReply> {
+    const { clock, health, pauseBefore } = this.#setup;
+    let exchange = found;
+    if (exchange.state.kind === "calling") {
+      // Whoever sent it is gone, and may have been heard.
+      const pauseMs = pauseBefore(exchange.state.sends, exchange.route);
+      const next = await this.#changed(exchange, { kind: "interrupted", pauseMs });
+      if (next === undefined) return this.#standing(exchange.key);
+      if (next.state.kind === "uncertain") {
+        this.#settling.soon(next.key);
+        this.#setup.alert("exchange-uncertain", { route: next.route, sends: next.state.sends });
+      }
+      exchange = next;
+    }
+    const { state, input } = exchange;
+    if (!stateIsDue(state, clock()) || state.kind !== "paused" || input === null) {
+      return this.#standing(exchange.key);
+    }
+    const upstream = upstreamName(input.policy.upstream);
+    const admission = health.admit(upstream, clock());
+    if (!admission.admitted) {
+      return this.#step(exchange, { kind: "held-back", afterMs: admission.afterMs });
+    }
+    let isSent = false;
+    try {
+      const begun = await this.#changed(exchange, { kind: "due" });
+      if (begun === undefined) return this.#standing(exchange.key);
+      isSent = true;
+      return begun.state.kind === "calling"
+        ? await this.#try(begun, this.#exchanges.bytes(begun.key))
+        : await this.#ask(begun, input.policy.upstream);
+    } finally {
+      if (!isSent) health.observe(upstream, "not-called", clock());
+    }
+  }
+
+  /**
+   * Asks what became of the key. A 200 is the outcome: its status, headers and bytes are what is stored and replayed, so
+   * a status path should answer as the call would have. Everything but 200 and 404 says nothing.
+   */
+  async #ask(exchange: Exchange, upstream: Upstream): Promise<ExchangeReply> {
+    const { clock, health, send, keptHeaders, pauseBefore } = this.#setup;
+    const { input, key, state } = exchange;
+    const path = input?.policy.status?.path;
+    if (input === null || path === undefined) throw new Error("The exchange cannot be asked for.");
+    const askedAtMs = clock();
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(new Error("time-out")), input.policy.timeoutMs);
+    const pauseMs = pauseBefore(state.asks, exchange.route);
+    const asked = { kind: "asked", attempt: state.attempt, askedAtMs, pauseMs } as const;
+    let found: ReturnType<typeof findingOn> = "unknown";
+    let isWell = false;
+    try {
+      const response = await send(upstream, statusRequest(exchange, path, limit.signal));
+      isWell = response.status < 500 && response.status !== 429;
+      found = findingOn(response.status);
+      if (found === "outcome") {
+        this.#exchanges.removeChunks(key);
+        const spooled = await spool(this.#exchanges, key, response.body);
+        const headers = keptHeaders(response.headers, input.policy.keepHeaders);
+        return await this.#finish(exchange, { status: response.status, headers }, spooled, {
+          ...asked,
+          found,
+          stored: spooled.kind === "whole",
+        });
+      }
+      await response.body?.cancel().catch(() => undefined);
+    } catch (error) {
+      // An outcome that broke off on the way is to be asked for again.
+      found = "unknown";
+      this.#setup.alert("upstream-failed", { route: exchange.route, error: String(error) });
+    } finally {
+      clearTimeout(timer);
+      health.observe(upstreamName(upstream), isWell ? "answered" : "failed", clock());
+    }
+    return this.#step(exchange, { ...asked, found, stored: false });
+  }
+
+  /** The alarm's part: heals, settles, tells and sweeps what is due. Never rejects, and waits for no slow upstream. */
+  async care(): Promise<void> {
+    const { clock, alert } = this.#setup;
+    const nowMs = clock();
+    try {
+      const due = this.#exchanges
+        .due(nowMs, EXCHANGES_PER_ALARM_MAX)
+        .filter(({ key }) => !this.#flights.has(key));
+      const work = Promise.all([
+        ...due.map((exchange) => this.#careFor(exchange, nowMs)),
+        this.#sweep(due, nowMs),
+      ]);
+      this.#setup.keepAlive(work.catch(() => undefined));
+      await withTimeout(work, EXCHANGE_ALARM_MS);
+    } catch (error) {
+      alert("exchange-care-failed", { error: String(error) });
+    }
+  }
+
+  async #careFor(exchange: Exchange, nowMs: number): Promise<void> {
+    const { key, nonce, state, settling, telling } = exchange;
+    if (settling !== null && settling.dueAtMs <= nowMs) {
+      // Before it is sent: whatever becomes of it, the alarm comes back later, and not at once.
+      this.#exchanges.update(key, nonce, (now) =>
+        now.settling === null
+          ? undefined
+          : { exchange: { ...now, settling: postponedSettling(now.settling, nowMs) } },
+      );
+      await this.#settling.now(key);
+    }
+    if (telling !== null && telling.dueAtMs <= nowMs) await this.#tell(exchange);
+    if (state.kind === "calling" || state.kind === "paused")
+      await drain(await this.#heal(exchange).reply);
+  }
+
+  /** What has expired becomes a tombstone, what is past that goes: in the journal first, then here. */
+  async #sweep(due: readonly Exchange[], nowMs: number): Promise<void> {
+    const nowS = wholeSeconds(nowMs);
+    const old = due.filter(
+      ({ state, settling, expiresAtS }) =>
+        state.kind === "final" && settling === null && expiresAtS <= nowS,
+    );
+    const [first] = old;
+    if (first === undefined) return;
+    const db = await this.#setup.databaseFor(first.tenant);
+    const keys = old.map(({ key }) => key);
+    await withTimeout(sweepRecords(db, first.tenant, keys, nowS), SEND_TIMEOUT_MS);
+    if (CRASH_POINTS) await crashPoint("sweep");
+    for (const exchange of old) {
+      if (exchange.forgetAtS <= nowS) this.#exchanges.remove(exchange.key);
+      else this.#strip(exchange.key, exchange.nonce, "expired");
+    }
+  }
+
+  #strip(key: string, nonce: string, left: "erased" | "expired"): void {
+    this.#exchanges.update(key, nonce, (now) => ({
+      exchange: { ...now, left, members: {}, answer: null, unstored: null, telling: null },
+      bytes: null,
+    }));
+    this.#exchanges.removeChunks(key);
+  }
+
+  /** When the alarm is needed, milliseconds since the epoch; undefined if it is not. */
+  nextDueAtMs(): number | undefined {
+    const dueAtMs = this.#exchanges.nextDueAtMs();
+    if (dueAtMs === undefined) return undefined;
+    // What is due and yet was left alone runs at the moment: no use to look again at once.
+    const notBeforeMs = this.#flights.size > 0 ? this.#setup.clock() + RETRY_AFTER_DEFAULT_MS : 0;
+    return Math.max(dueAtMs, notBeforeMs);
+  }
+
+  /** Whether there is anything that storage must be kept for. */
+  get isIdle(): boolean {
+    return this.#flights.size === 0 && this.#exchanges.isEmpty;
+  }
+
+  storageGone(): void {
+    this.#exchanges.storageGone();
+  }
+
+  #tellSoon(exchange: Exchange): void {
+    if (exchange.telling !== null) this.#setup.keepAlive(this.#tell(exchange));
+  }
+
+  /** One try to tell of an outcome. Never rejects, and never touches it. */
+  async #tell(exchange: Exchange): Promise<void> {
+    const { clock, post, secretNamed, alert, alarm } = this.#setup;
+    const { key, nonce, hook, telling, route } = exchange;
+    if (hook === null || telling === null) return;
+    try {
+      await alarm.load();
+      // Before it is sent, so that a try that kills us counts, too.
+      const later = postponed(telling, clock(), WEBHOOK_PAUSE_MS, WEBHOOK_PAUSE_MS_MAX);
+      const recorded = this.#exchanges.update(key, nonce, (now) =>
+        now.telling?.tries === telling.tries ? { exchange: { ...now, telling: later } } : undefined,
+      );
+      // Another try is under way.
+      if (recorded === undefined) return;
+      await alarm.noLaterThan(later.dueAtMs);
+      let isTold = false;
+      try {
+        const secret = secretNamed(hook.secretName);
+        if (secret === undefined) throw new Error(`The secret ${hook.secretName} is not set.`);
+        const response = await post(webhookRequest(exchange, secret, clock()));
+        await response.body?.cancel();
+        isTold = response.ok;
+        if (!isTold) alert("webhook-refused", { route, status: response.status });
+      } catch (error) {
+        alert("webhook-failed", { route, error: String(error) });
+      }
+      if (!isTold && later.tries < WEBHOOK_ATTEMPTS_MAX) return;
+      if (!isTold) alert("webhook-abandoned", { route, tries: later.tries });
+      this.#exchanges.update(key, nonce, (now) => ({ exchange: { ...now, telling: null } }));
+    } catch (error) {
+      alert("webhook-failed", { route, error: String(error) });
+    }
+  }
+
+  /** What a client may know of an exchange of this object; undefined if there is none. Reads only. */
+  lookUp(key: string): KeyStatus | undefined {
+    const exchange = this.#exchanges.find(key);
+    if (exchange === undefined) return undefined;
+    const { state, route, answer, link, createdAtMs, expiresAtS, left } = exchange;
+    const known = {
+      operation: route,
+      attempts: state.sends,
+      link,
+      createdAtMs,
+    };
+    switch (state.kind) {
+      case "calling":
+      case "paused":
+      case "free":
+        return { ...known, state: "in-flight", afterMs: this.#afterMs(key) };
+      case "uncertain":
+        return { ...known, state: "uncertain" };
+      case "final": {
+        const expired = left === "expired" || isExpired(exchange, this.#setup.clock());
+        return {
+          ...known,
+          state: expired ? "expired" : "completed",
+          expiresAtS,
+          ...(answer === null
+            ? {}
+            : {
+                outcome: {
+                  status: answer.status,
+                  refusal: state.stored ? null : "response-not-stored",
+                },
+              }),
+        };
+      }
+    }
+  }
+
+  /** Erases the stored answer: the journal first, then here. Undefined if this object has no such exchange. */
+  async erase(key: string): Promise<Erasure | undefined> {
+    const exchange = this.#exchanges.find(key);
+    if (exchange === undefined) return undefined;
+    if (exchange.state.kind !== "final") return { kind: "in-flight" };
+    try {
+      // A row that is still in flight would not be erased.
+      if (exchange.settling !== null) await this.#settling.now(key);
+      const db = await this.#setup.databaseFor(exchange.tenant);
+      const erased = eraseRecord(db, exchange.tenant, key);
+      const entry = await withTimeout(erased, SEND_TIMEOUT_MS);
+      if (entry === undefined || entry.record.state === "in-flight") return { kind: "unavailable" };
+      if (entry.record.state === "uncertain") return { kind: "in-flight" };
+      this.eraseCopy(key);
+      return {
+        kind: "erased",
+        object: entry.object,
+        record: entry.record satisfies SettledRecord,
+        forgetAtS: entry.forgetAtS,
+      };
+    } catch {
+      return { kind: "unavailable" };
+    }
+  }
+
+  /** Also called where another object was asked: keys may be spread anew between the claim and the erasure. */
+  eraseCopy(key: string): void {
+    const exchange = this.#exchanges.find(key);
+    if (exchange?.state.kind === "final" && exchange.left === "whole") {
+      this.#strip(key, exchange.nonce, "erased");
+    }
+  }
+
+  /** A person's word on an uncertain key. The same word again changes nothing; another one is refused. */
+  async resolve(tenant: string, key: string, resolution: Resolution): Promise<ResolutionReply> {
+    const { clock, alarm, databaseFor } = this.#setup;
+    await alarm.load();
+    const { outcome, record } = resolution;
+    const found = this.#exchanges.find(key);
+    if (found?.state.kind === "uncertain") {
+      const nowMs = clock();
+      const stored = this.#exchanges.update(key, found.nonce, (now) => {
+        const executed = outcome.kind === "executed";
+        const state = this.#next(now, { kind: "resolved", executed }, nowMs);
+        if (state === undefined) return undefined;
+        // An outcome that came after its expiry could be had by nobody: it lives from now on as long as it would have.
+        const lifeS = now.expiresAtS - wholeSeconds(now.createdAtMs);
+        const expiresAtS = Math.max(now.expiresAtS, wholeSeconds(nowMs) + lifeS);
+        const resolved = {
+          ...this.#closed({ ...now, state }, nowMs),
+          resolution: record,
+          expiresAtS,
+          forgetAtS: expiresAtS + (now.forgetAtS - now.expiresAtS),
+        };
+        return outcome.kind === "executed"
+          ? {
+              exchange: {
+                ...resolved,
+                answer: { status: outcome.status, headers: outcome.headers },
+                link: outcome.link,
+              },
+              bytes: outcome.body,
+            }
+          : { exchange: resolved };
+      });
+      if (stored !== undefined) {
+        await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
+        this.#waiters.wake(key, "look-again");
+        this.#tellSoon(stored);
+        await this.#settling.now(key);
+        return { kind: "resolved" };
+      }
+    }
+    const now = this.#exchanges.find(key);
+    if (now?.resolution?.digest === record.digest) return { kind: "resolved" };
+    try {
+      const db = await databaseFor(tenant);
+      const before = await withTimeout(findResolution(db, tenant, key), SEND_TIMEOUT_MS);
+      if (before?.digest === record.digest && now?.state.kind !== "uncertain") {
+        return { kind: "resolved" };
+      }
+      if (now !== undefined || before !== undefined) return { kind: "refused" };
+      const entry = await this.#findInJournal(tenant, key);
+      if (entry === "unavailable") return { kind: "unavailable" };
+      return { kind: entry === undefined ? "unknown-key" : "refused" };
+    } catch {
+      return { kind: "unavailable" };
+    }
+  }
+
+  /** Asked by the hourly pass after a claim that has been in flight for long: released if nobody ever called for it. */
+  async recover(tenant: string, key: string, object: string): Promise<void> {
+    const { alarm, clock, databaseFor } = this.#setup;
+    await alarm.load();
+    if (this.#flights.has(key)) return;
+    if (this.#exchanges.find(key) !== undefined) {
+      // It is cared for; the alarm may have been lost with a write that failed.
+      const dueAtMs = this.nextDueAtMs();
+      if (dueAtMs !== undefined) await alarm.noLaterThan(dueAtMs);
+      return;
+    }
+    const entry = await this.#findInJournal(tenant, key);
+    if (entry === undefined || entry === "unavailable") return;
+    const { record, createdAtMs } = entry;
+    if (record.state !== "in-flight" || entry.object !== object) return;
+    if (clock() - createdAtMs < ORPHAN_AGE_MS) return;
+    // A request came meanwhile, and takes it over.
+    if (this.#flights.has(key) || this.#exchanges.find(key) !== undefined) return;
+    const db = await databaseFor(tenant);
+    await withTimeout(releaseClaim(db, { tenant, key }, entry), SEND_TIMEOUT_MS);
+    this.#setup.alert("orphaned-claim-released", { operation: entry.operation });
+  }
+
+  async #findInJournal(
+    tenant: string,
+    key: string,
+  ): Promise<JournalEntry | undefined | "unavailable"> {
+    try {
+      const db = await this.#setup.databaseFor(tenant);
+      return (await withTimeout(findRecords(db, tenant, [key]), SEND_TIMEOUT_MS)).get(key);
+    } catch {
+      return "unavailable";
+    }
+  }
+}
+
+/** Terms that allow nothing: of an exchange whose policy is gone, because it is closed. */
+const CLOSED = {
+  timeoutMs: 0,
+  honoursKey: false,
+  status: null,
+  heal: { attemptsMax: 0, elapsedMsMax: 0 },
+} as const;
+
+const stateIsDue = (state: ExchangeState, nowMs: number): boolean =>
+  state.kind === "paused" && state.dueAtMs <= nowMs;
+
+const claimOf = ({ nonce, attempt, createdAtMs, forgetAtS, record }: JournalEntry): Claim => ({
+  nonce,
+  attempt,
+  createdAtMs,
+  expiresAtS: record.expiresAtS,
+  forgetAtS,
+});
+
+/** About what a claim adds to a batch, bytes. */
+const CLAIM_BYTES = 2_000;
+
+/** What the journal calls an exchange. Operations have no slash in their names. */
+const operationOf = (route: string): string => `upstream/${route}`;
+
+const submissionOf = (call: ExchangeCall, nowMs: number): Submission => {
+  const { policy } = call;
+  const expiresAtS = wholeSeconds(nowMs) + policy.keyLifetimeSeconds;
+  return {
+    tenant: call.tenant,
+    key: call.key,
+    operation: operationOf(policy.route),
+    fingerprintVersion: call.fingerprintVersion,
+    fingerprint: call.fingerprint,
+    members: call.members,
+    object: call.object,
+    opens: true,
+    plan: { guards: [], effects: [], answer: { status: 200, body: {}, link: "" } },
+    answerBody: "{}",
+    bytes: CLAIM_BYTES,
+    createdAtMs: nowMs,
+    expiresAtS,
+    forgetAtS: expiresAtS + policy.tombstoneSeconds,
+    deadlineMs: nowMs + COMMIT_BUDGET_MS,
+    // It has no guards, and nothing that a constraint could refuse but the row itself.
+    refusalDocument: (code, detail) => ({ code, status: 500, detail: detail ?? code }),
+    refusalOf: () => "operation-failed",
+  };
+};
+
+/** Seconds or a date (RFC 9110 section 10.2.3), in milliseconds from now, bounded; undefined if it says nothing. */
+const retryAfterOf = (headers: Headers, nowMs: number): number | undefined => {
+  const text = headers.get("retry-after");
+  if (text === null) return undefined;
+  const ms = /^\d{1,9}$/.test(text.trim()) ? Number(text) * 1000 : Date.parse(text) - nowMs;
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), UPSTREAM_RETRY_AFTER_MS_MAX) : undefined;
+};
+
+const isInFlight = (reply: ExchangeReply): boolean =>
+  reply.kind === "problem" && reply.code === "request-in-flight";
+
+/** Reads an answer that nobody takes, so that its size and hash are known and its connection ends. */
+const drain = async (reply: ExchangeReply): Promise<void> => {
+  if (reply.kind !== "stream") return;
+  try {
+    await reply.body.pipeTo(new WritableStream());
+  } catch {
+    // It broke off: then its size stays unknown.
+  }
+};
+
+const problem = (
+  code: ProblemCode,
+  rest: Omit<ExchangeReply & { kind: "problem" }, "kind" | "code"> = {},
+): ExchangeReply => ({ kind: "problem", code, ...rest });
+
+const unavailable = (detail: string): ExchangeReply =>
+  problem("temporarily-unavailable", { detail, afterMs: RETRY_AFTER_DEFAULT_MS });
+
+const unknown = (): ExchangeReply =>
+  problem("outcome-unknown-yet", { afterMs: RETRY_AFTER_DEFAULT_MS });
+
+/** The journal says that there is an outcome, and the object that had it has lost it: it cannot be told, nor run again. */
+const lost = (): ExchangeReply =>
+  problem("response-not-stored", { detail: "The answer of this key is not there any more." });
+
+const linkMember = (link: string | null) => (link === null ? {} : { link });

@@ -1,0 +1,159 @@
+/**
+ * Brings what has become of exchanges into the journal: many keys in one batch, one batch at a time, awaited by nobody.
+ * What D1 does not take is due again from the alarm, for as long as it takes. Each settlement is a compare-and-set that
+ * may arrive late or twice; until one has, the row is in flight and nobody else may call.
+ *
+ * An outcome of an external effect is valid whatever `RESTORE_EPOCH` says: a restored database has forgotten the row,
+ * but the upstream has not forgotten the effect. What the object has is then all that keeps the call from being made
+ * again.
+ */
+import { crashPoint } from "../kernel/crash-point.ts";
+import {
+  EXCHANGE_PAUSE_MS_MAX,
+  GROUP_OPERATIONS_MAX,
+  SEND_TIMEOUT_MS,
+  SETTLE_GATHER_MS,
+  SETTLE_PAUSE_MS,
+} from "../kernel/limits.ts";
+import { withTimeout } from "../kernel/timeout.ts";
+import type { Database } from "../journal/database.ts";
+import type { JournalEntry } from "../journal/record-row.ts";
+import { type Settlement, settleRecords } from "../journal/settlements.ts";
+import type { Chore, Exchange } from "./exchange-record.ts";
+import type { Exchanges } from "./exchanges.ts";
+
+export type SettlingSetup = {
+  readonly exchanges: Exchanges;
+  readonly databaseFor: (tenant: string) => Promise<Database>;
+  readonly keepAlive: (work: Promise<unknown>) => void;
+  readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
+};
+
+/** Written with a state that the journal does not know yet. */
+export const toSettle = (nowMs: number): Chore => ({ tries: 0, dueAtMs: nowMs + SETTLE_PAUSE_MS });
+
+/** One more failure: later each time. */
+export const postponed = (
+  { tries }: Chore,
+  nowMs: number,
+  firstMs: number,
+  maxMs: number,
+): Chore => ({ tries: tries + 1, dueAtMs: nowMs + Math.min(firstMs * 2 ** tries, maxMs) });
+
+export class Settling {
+  readonly #setup: SettlingSetup;
+  readonly #waiting = new Set<string>();
+  #running: Promise<void> | undefined;
+
+  constructor(setup: SettlingSetup) {
+    this.#setup = setup;
+  }
+
+  /** As soon as the batch that is under way is back. */
+  soon(key: string): void {
+    this.#waiting.add(key);
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    this.#setup.keepAlive(this.#running);
+  }
+
+  /** Settles one key in a batch of its own. Never rejects: whether the journal has it is for the caller to look at. */
+  async now(key: string): Promise<void> {
+    this.#waiting.delete(key);
+    await this.#tried([key]);
+  }
+
+  async #run(): Promise<void> {
+    // One turn later, so that keys which become final together go together.
+    await Promise.resolve();
+    for (let batches = 0; this.#waiting.size > 0; batches++) {
+      // Under load, more of them: nobody waits for it, and a batch costs nearly the same for one as for many.
+      if (batches > 0) await scheduler.wait(SETTLE_GATHER_MS);
+      const keys = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
+      for (const key of keys) this.#waiting.delete(key);
+      await this.#tried(keys);
+    }
+  }
+
+  /** What fails is tried again when it is due. */
+  async #tried(keys: readonly string[]): Promise<void> {
+    try {
+      await this.#settle(keys);
+    } catch (error) {
+      this.#setup.alert("exchanges-not-settled", { keys: keys.length, error: String(error) });
+    }
+  }
+
+  async #settle(keys: readonly string[]): Promise<void> {
+    const { exchanges, databaseFor } = this.#setup;
+    const open = keys.flatMap((key) => {
+      const exchange = exchanges.find(key);
+      if (exchange === undefined) return [];
+      const settlement = settlementOf(exchange);
+      return settlement === undefined ? [] : [{ exchange, settlement }];
+    });
+    const [first] = open;
+    if (first === undefined) return;
+    const db = await databaseFor(first.settlement.tenant);
+    const settlements = open.map(({ settlement }) => settlement);
+    const rows = await withTimeout(settleRecords(db, settlements), SEND_TIMEOUT_MS);
+    if (CRASH_POINTS) await crashPoint("exchange-final");
+    for (const { exchange } of open) this.#settled(exchange, rows.get(exchange.key));
+  }
+
+  #settled(sent: Exchange, row: JournalEntry | undefined): void {
+    const { exchanges, alert } = this.#setup;
+    const isOwn = row?.nonce === sent.nonce;
+    // The row of this claim is gone, though it was not set free: the database was restored to before it.
+    if (sent.state.kind !== "free" && !isOwn) {
+      alert("settlement-without-row", { route: sent.route, state: sent.state.kind });
+    }
+    if (sent.state.kind === "free") {
+      if (!isOwn && this.#isAsSent(sent)) exchanges.remove(sent.key);
+      return;
+    }
+    exchanges.update(sent.key, sent.nonce, (now) =>
+      // A later state has a settlement of its own to come.
+      now.state.kind === sent.state.kind ? { exchange: { ...now, settling: null } } : undefined,
+    );
+  }
+
+  #isAsSent(sent: Exchange): boolean {
+    const now = this.#setup.exchanges.find(sent.key);
+    return now?.nonce === sent.nonce && now.state.kind === sent.state.kind;
+  }
+}
+
+/** What the journal is to say; undefined if it says so, or if there is nothing to say yet. */
+const settlementOf = (exchange: Exchange): Settlement | undefined => {
+  const { tenant, key, nonce, state, resolution, settling } = exchange;
+  if (settling === null) return undefined;
+  const claim = { tenant, key, nonce, attempt: state.attempt, resolution };
+  switch (state.kind) {
+    case "calling":
+    case "paused":
+      return undefined;
+    case "uncertain":
+      return { ...claim, to: { state: "uncertain" } };
+    case "free":
+      return { ...claim, to: { state: "free" } };
+    case "final":
+      return {
+        ...claim,
+        to: {
+          state: "final",
+          status: exchange.answer?.status ?? 0,
+          refusal: state.stored ? null : "response-not-stored",
+          body: "",
+          link: exchange.link,
+          expiresAtS: exchange.expiresAtS,
+          forgetAtS: exchange.forgetAtS,
+        },
+      };
+  }
+};
+
+/** How long until it is sent again. */
+export const postponedSettling = (settling: Chore, nowMs: number): Chore =>
+  postponed(settling, nowMs, SETTLE_PAUSE_MS, EXCHANGE_PAUSE_MS_MAX);

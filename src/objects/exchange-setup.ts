@@ -1,0 +1,64 @@
+/** What an exchange engine is given in production: the runtime's fetch, the Worker's bindings, this object's health of upstreams. */
+import type { Bindings, EngineSettings } from "../env.ts";
+import { exchangeFingerprint } from "../gateway/content-fingerprint.ts";
+import type { Upstream } from "../gateway/exchange.ts";
+import { consecutiveFailures } from "../gateway/origin-health.ts";
+import { keptHeaders } from "../gateway/headers.ts";
+import { systemClock } from "../kernel/clock.ts";
+import { systemRandomness } from "../kernel/ids.ts";
+import { EXCHANGE_PAUSE_MS, EXCHANGE_PAUSE_MS_MAX } from "../kernel/limits.ts";
+import type { ExchangeEngineSetup } from "./exchange-engine.ts";
+import { callObject } from "./object-call.ts";
+import { keyObjectNamed } from "./routing.ts";
+import { databaseFor } from "./tenant-database.ts";
+
+/** What belongs to the object itself, and is shared with what else lives in it. */
+type Shared = Pick<ExchangeEngineSetup, "storage" | "alarm" | "commit" | "keepAlive" | "alert">;
+
+export const exchangeSetup = (
+  env: Bindings,
+  settings: EngineSettings,
+  shared: Shared,
+): ExchangeEngineSetup => ({
+  ...shared,
+  databaseFor: (tenant) => databaseFor(env, settings, tenant),
+  databaseBytesMax: settings.DATABASE_BYTES_MAX,
+  send: (upstream, request) => senderOf(env, upstream)(request),
+  post: (request) => fetch(request),
+  forward: (object, call) =>
+    // Safe to repeat: it is one keyed request, however often it arrives.
+    callObject(keyObjectNamed(env, object), (stub) => stub.exchange(call)),
+  health: consecutiveFailures(),
+  pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
+  keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
+  fingerprintIn: ({ request }, version) => exchangeFingerprint(request, version),
+  secretNamed: (name) => {
+    const value: unknown = Reflect.get(env, name);
+    return typeof value === "string" && value !== "" ? value : undefined;
+  },
+  clock: systemClock,
+  randomness: systemRandomness,
+});
+
+const senderOf = (env: Bindings, upstream: Upstream) => {
+  if (upstream.kind === "origin") return (request: Request) => fetch(request);
+  const service: unknown = Reflect.get(env, upstream.binding);
+  if (!isFetcher(service)) {
+    throw new Error(`The service binding ${upstream.binding} is missing.`);
+  }
+  return (request: Request) => service.fetch(request);
+};
+
+const isFetcher = (value: unknown): value is Pick<Fetcher, "fetch"> =>
+  typeof value === "object" && value !== null && typeof Reflect.get(value, "fetch") === "function";
+
+/**
+ * Doubles from the first pause to the maximum, and up to half of it is left away at random: keys that failed together
+ * do not come back together.
+ */
+const pauseBefore = (attempt: number, randomness: (bytes: Uint8Array) => void): number => {
+  const random = new Uint8Array(1);
+  randomness(random);
+  const wholeMs = Math.min(EXCHANGE_PAUSE_MS * 2 ** (attempt - 1), EXCHANGE_PAUSE_MS_MAX);
+  return Math.round(wholeMs * (1 - (random[0] ?? 0) / 512));
+};

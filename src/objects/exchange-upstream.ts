@@ -1,0 +1,43 @@
+/** What goes to an upstream: the call itself, and the question what became of it. To the policy's upstream, nowhere else. */
+import type { Upstream } from "../gateway/exchange.ts";
+import { upstreamUrl } from "../gateway/upstream-origin.ts";
+import type { Exchange } from "./exchange-record.ts";
+
+/** Sends one request. Redirects are not followed: an answer that names another place is an answer. */
+export type SendUpstream = (upstream: Upstream, request: Request) => Promise<Response>;
+
+/** Throws if the exchange is closed. */
+const inputOf = ({ input }: Exchange) => {
+  if (input === null) throw new Error("The exchange is closed: its input is gone.");
+  return input;
+};
+
+/** The call, as it was accepted, with its original key. */
+export const callRequest = (exchange: Exchange, body: Uint8Array, signal: AbortSignal): Request => {
+  const { policy, method, target, headers } = inputOf(exchange);
+  return new Request(upstreamUrl(policy.upstream, target), {
+    method,
+    headers: new Headers(headers.map(([name, value]) => [name, value])),
+    body: body.byteLength === 0 ? null : body,
+    redirect: "manual",
+    signal,
+  });
+};
+
+/** Of the content, or of the key: they say nothing about the question. */
+const NOT_ASKED_WITH = /^(content-.+|idempotency-key|expect|prefer)$/;
+
+/** The question: a GET of the status path, with the credentials of the call. */
+export const statusRequest = (exchange: Exchange, path: string, signal: AbortSignal): Request => {
+  const { policy, headers } = inputOf(exchange);
+  // As the upstream was told it, without the quotes of a structured field.
+  const told = headers.find(([name]) => name === "idempotency-key")?.[1] ?? exchange.key;
+  const key = encodeURIComponent(told.replaceAll('"', ""));
+  return new Request(upstreamUrl(policy.upstream, path.replaceAll("{key}", key)), {
+    headers: new Headers(
+      headers.filter(([name]) => !NOT_ASKED_WITH.test(name)).map(([name, value]) => [name, value]),
+    ),
+    redirect: "manual",
+    signal,
+  });
+};

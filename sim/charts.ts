@@ -77,7 +77,7 @@ export const loadChart = (
   });
   const seconds = Math.max(...series.map(({ outcome }) => outcome.sent.length));
   const high = Math.ceil(Math.max(2, ...curves.flat()));
-  const x = (at: number): number => LEFT + ((at * STEP_S) / seconds) * (WIDTH - LEFT - 10);
+  const xAt = (at: number): number => LEFT + ((at * STEP_S) / seconds) * (WIDTH - LEFT - 10);
   return svg(title, [
     ...legend(series.map(({ name }) => name)),
     ...gridLines([0, 1, Math.round(high / 2), high], 0, high),
@@ -91,7 +91,7 @@ export const loadChart = (
     ...curves
       .map((points, of) => {
         const path = points.map(
-          (value, at) => `${x(at).toFixed(1)},${scaleY(value, 0, high).toFixed(1)}`,
+          (value, at) => `${xAt(at).toFixed(1)},${scaleY(value, 0, high).toFixed(1)}`,
         );
         return `<polyline fill="none" stroke="${COLOURS[of] ?? "#000"}" stroke-width="1.5" points="${path.join(" ")}"/>`;
       })
@@ -99,13 +99,14 @@ export const loadChart = (
   ]);
 };
 
+const x = (value: number): number => LEFT + value * (WIDTH - LEFT - 20);
+
 /** What was foretold against what came of it. */
 export const calibrationChart = (
   title: string,
   series: readonly { readonly name: string; readonly foretold: readonly Foretold[] }[],
 ): string => {
   const BINS = 10;
-  const x = (value: number): number => LEFT + value * (WIDTH - LEFT - 20);
   return svg(title, [
     ...legend(series.map(({ name }) => name)),
     ...gridLines([0, 0.25, 0.5, 0.75, 1], 0, 1),

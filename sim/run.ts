@@ -58,8 +58,6 @@ await main(async () => {
   console.log(JSON.stringify(figures, null, 2));
   if (values.quick) return;
 
-  const write = (name: string, content: string): void =>
-    writeFileSync(join(root, "docs", name), content);
   write("sim.json", `${JSON.stringify(figures, null, 2)}\n`);
   write(
     "simulation.md",
@@ -93,6 +91,10 @@ await main(async () => {
     ),
   );
 });
+
+function write(name: string, content: string): void {
+  writeFileSync(join(root, "docs", name), content);
+}
 
 function progress(text: string): void {
   process.stderr.write(process.stderr.isTTY ? `\r${text.padEnd(100)}` : `${text}\n`);

@@ -125,7 +125,7 @@ export const decisionUs = (): number => {
   };
   let best = Number.POSITIVE_INFINITY;
   const calls = 20_000;
-  for (let round_ = 0; round_ < 10; round_++) {
+  for (let pass = 0; pass < 10; pass++) {
     const startedMs = performance.now();
     for (let at = 0; at < calls; at++) decide(at);
     best = Math.min(best, ((performance.now() - startedMs) * 1_000) / calls);

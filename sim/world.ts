@@ -133,11 +133,13 @@ export const run = async (
     const call: Call = { id, arrivedMs, deadlineMs, luck, sends: 0, firstFailedMs: -1 };
     world.events.after(arrivedMs, () => policy.begin(call, world));
   });
+  // Past the last deadline nothing can succeed.
+  const endMs = workload.spanMs + DEADLINE_MS_MAX;
   if (policy.settle === undefined) {
-    while (world.events.step());
+    while (world.nowMs < endMs && world.events.step());
   } else {
     await policy.settle();
-    while (world.events.step()) await policy.settle();
+    while (world.nowMs < endMs && world.events.step()) await policy.settle();
   }
   policy.stop?.();
   const { succeeded, failedRetries, retries, lateMs, late, sent, good, foretold } = world;

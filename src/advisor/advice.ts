@@ -13,6 +13,7 @@ import { classOf, type Failure, isSystemic } from "./failure.ts";
 import type { Group } from "./group.ts";
 import { BUCKET_ENDS_MS, evidence, lasting } from "./hazard.ts";
 import { takeProbe, upChance, wasDown } from "./health.ts";
+import { intervalOf } from "./interval.ts";
 import type { Prediction } from "./observation.ts";
 import { medianRemainingMs } from "./outages.ts";
 import { type Circumstances, refusalOf, SAFE } from "./safety.ts";
@@ -273,17 +274,6 @@ const stop = (use: KeyUse, kind: FailureClass, reason: string): Advice => ({
   reason,
   predicted: undefined,
 });
-
-/** Wilson's interval, nine in ten. */
-const intervalOf = (probability: number, count: number): readonly [number, number] => {
-  const z = 1.645;
-  const scale = 1 + (z * z) / count;
-  const middle = (probability + (z * z) / (2 * count)) / scale;
-  const half =
-    (z / scale) *
-    Math.sqrt((probability * (1 - probability)) / count + (z * z) / (4 * count * count));
-  return [Math.max(0, middle - half), Math.min(1, middle + half)];
-};
 
 /** Anywhere in what is left, about evenly over the buckets of age. */
 const exploreMs = (ageMs: number, leftMs: number, random: Random): number => {

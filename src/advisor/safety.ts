@@ -3,6 +3,7 @@
  * decides when, never whether it is safe.
  */
 import type { KeyUse } from "../contract/problems.ts";
+import type { Failure } from "./failure.ts";
 
 /** What the caller knows of the request that failed. */
 export type Circumstances = {
@@ -28,6 +29,10 @@ export const SAFE: Circumstances = {
   uncertain: false,
   overloaded: false,
 };
+
+/** Whether the request may have had its effect, though it failed: only a refusal says that it has not. */
+export const mayHaveHappened = ({ status, code }: Failure): boolean =>
+  (status === 0 && code !== "refused") || status === 408 || status === 425 || status >= 500;
 
 export type Refusal = { readonly use: KeyUse; readonly reason: string };
 

@@ -176,3 +176,15 @@ export const ADVISOR_BIN_COUNT_MAX = 400;
 export const ADVISOR_DEADLINE_MS = 600_000;
 /** A snapshot that is longer is not one of ours: 64 classes with every count are some 40 KB. */
 export const ADVISOR_SNAPSHOT_BYTES_MAX = 128 * 1024;
+/** What was learned is told to the tenant's advisor object at most this often: a row written in ten seconds, and only while something fails. */
+export const ADVISOR_TELL_MS = 10_000;
+/** Advice may rest on what others knew this long ago; beyond it is refreshed, in the background. */
+export const ADVISOR_AGE_MS_MAX = 60_000;
+/** Keys whose last try failed, with how: so that the next try is known to be a retry, and what it tells is learned. */
+export const ADVISOR_FAILED_KEYS_MAX = 4_096;
+/** Said where learning finds that a retry hardly ever helps, and it is safe all the same. */
+export const RETRY_DOUBTFUL_MS = 30_000;
+/** A sentence of a model is a comfort: who asked for it waits this long for it, and no longer. */
+export const EXPLANATION_TIMEOUT_MS = 2_000;
+/** And takes this much of it. */
+export const EXPLANATION_LENGTH_MAX = 400;

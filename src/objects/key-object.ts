@@ -6,6 +6,7 @@ import { systemRandomness } from "../kernel/ids.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
+import { advisor } from "./advice.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { type EngineStorage, KeyEngine } from "./key-engine.ts";
 import { databaseFor } from "./tenant-database.ts";
@@ -60,6 +61,12 @@ export const keyObjectFor = (
         sweepIntervalMs,
         epoch: settings.RESTORE_EPOCH,
         hashSecret: settings.FINGERPRINT_SECRET,
+        runEnded: (run) => {
+          const advice = advisor.runEnded(run);
+          const told = advisor.exchange(run.tenant, env.ADVISOR);
+          if (told !== undefined) ctx.waitUntil(told);
+          return advice;
+        },
       });
     }
 

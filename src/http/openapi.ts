@@ -312,6 +312,7 @@ const retryAdviceEntry = (): Schema => ({
   description:
     "Needs the scope `read`. Describe a failure that you met, here or elsewhere, and report in `next` what came of a retry. It takes no Idempotency-Key: it makes and moves nothing, and a report that arrives twice counts twice, in the statistics of your tenant alone.",
   tags: ["retry-advice"],
+  "x-no-idempotency-key": "It makes and moves nothing: to repeat it is safe.",
   requestBody: {
     required: true,
     content: { [JSON_TYPE]: { schema: jsonSchema(retryAdviceInput, "input") } },

@@ -42,7 +42,7 @@ export const aws =
     return {
       begin: (call) => void drive(call),
       settle: async () => {
-        for (let turn = 0; turn < TURNS; turn++) await undefined;
+        for (let turn = 0; turn < TURNS; turn++) await Promise.resolve();
       },
       stop: giveBack,
     };

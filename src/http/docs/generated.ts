@@ -345,7 +345,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<li><strong>A budget</strong>: retries cost tokens that only first tries that succeed refill. The fewer are left, the more a retry must promise.</li>",
       "<li><strong>Calibration</strong>: predictions give way to what came of such predictions, so that 0.9 means nine in ten.</li>",
       "</ol>",
-      "<p>What all this is worth, and where it does not win, stands in <a href=\"simulation\">the simulation</a> (<code>npm run sim</code>).</p>",
+      "<p>What all this is worth, and where it does not win, stands in <code>docs/simulation.md</code> of the repository, which <code>npm run sim</code> writes.</p>",
       "<h2 id=\"where-it-is-kept\">Where it is kept</h2>",
       "<p>In the memory of each isolate, so that advice costs microseconds and nothing waits for it. While something fails, news are told every",
       "ten seconds to an object of the tenant (binding <code>ADVISOR</code>), which adds up what all isolates have seen, and survives them. Without",

@@ -64,7 +64,8 @@ export const decideRetry = (
   }
   // What is still to be had after a failure at each candidate, from the last one backwards.
   const later = ages.map(() => 0);
-  for (let from = ages.length - 2; from >= 0 && triesLeft > 1; from--) {
+  const lookFrom = triesLeft > 1 ? ages.length - 2 : -1;
+  for (let from = lookFrom; from >= 0; from--) {
     const reached = Math.max(1e-9, lasts[from] ?? 1);
     const since = worth[from] ?? 1;
     for (let to = from + 1; to < ages.length; to++) {

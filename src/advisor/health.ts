@@ -57,6 +57,8 @@ export type Sign = {
   readonly first: boolean;
   readonly durationMs: number;
   readonly nowMs: number;
+  /** From one who tells of failures, and of successes only after them: then rates mean nothing. */
+  readonly partial: boolean;
 };
 
 const FAST_MS = 4_000;
@@ -77,13 +79,15 @@ const PROBE_PART = 0.1;
 
 /** Takes in one attempt. True if with it the origin went down, or came back. */
 export const sense = (health: Health, sign: Sign): boolean => {
-  const { failure, first, durationMs, nowMs } = sign;
+  const { failure, first, durationMs, nowMs, partial } = sign;
   // What one request is refused for shows that the origin answers.
   const failed = failure !== undefined && isSystemic(failure);
   const late = failure !== undefined && isTimeOut(failure);
+  if (partial) fade(health, nowMs);
   if (failed) health.failedAtMs = nowMs;
   const baseline = Math.min(0.3, Math.max(0.05, 1 - health.slow));
-  if (first || failed) move(health, failed, late, first ? 1 : RETRY_WEIGHT, nowMs);
+  if (partial) health.seenAtMs = nowMs;
+  else if (first || failed) move(health, failed, late, first ? 1 : RETRY_WEIGHT, nowMs);
   const slow =
     health.latencyMs > 0 &&
     durationMs > LATENCY_FACTOR * Math.max(LATENCY_FLOOR_MS, health.latencyMs);
@@ -109,6 +113,20 @@ export const sense = (health: Health, sign: Sign): boolean => {
   health.probeAtMs = nowMs + PROBE_MS_MIN;
   return true;
 };
+
+/** Where nobody tells of what goes well, silence does: failures count together only if they come together. */
+const fade = (health: Health, nowMs: number): void => {
+  health.cusum *= 2 ** (-Math.max(0, nowMs - health.seenAtMs) / FADE_MS);
+  if (health.up || nowMs - health.failedAtMs < SILENCE_MS) return;
+  remember(health.outages, { fromMs: health.sinceMs, toMs: health.failedAtMs });
+  health.up = true;
+  health.sinceMs = health.failedAtMs;
+  health.straight = 0;
+};
+
+const FADE_MS = 10_000;
+/** Twice the longest hold: whoever was told to wait has come back by then. */
+const SILENCE_MS = 180_000;
 
 /** What fails of an origin that is down. */
 const DOWN_RATE = 0.9;

@@ -22,18 +22,22 @@ export type Observation = {
     | { readonly failure: Failure; readonly ageMs: number; readonly toAgeMs: number }
     | undefined;
   readonly predicted?: Prediction | undefined;
+  /** First tries that succeed are not observed: then neither rates nor the budget can be reckoned. */
+  readonly partial?: boolean;
 };
 
 export const observe = (group: Group, seen: Observation): void => {
   const { health, admission, tokens } = group;
-  const { atMs, durationMs, failure, before, predicted } = seen;
+  const { atMs, durationMs, failure, before, predicted, partial = false } = seen;
   const first = before === undefined;
-  const turned = sense(health, { failure, first, durationMs, nowMs: atMs });
+  const turned = sense(health, { failure, first, durationMs, nowMs: atMs, partial });
   if (turned && health.up) released(admission, health.congested, atMs);
   if (turned && !health.up) group.held.length = 0;
-  adjust(admission, health, failure, durationMs, atMs);
-  if (first && failure === undefined) refill(tokens);
-  if (!first) spend(tokens);
+  if (!partial) {
+    adjust(admission, health, failure, durationMs, atMs);
+    if (first && failure === undefined) refill(tokens);
+    if (!first) spend(tokens);
+  }
   if (predicted !== undefined) {
     for (const { calibration } of countersOf(group)) {
       settle(calibration, predicted.context, predicted.raw, failure === undefined);

@@ -114,7 +114,7 @@ const brokenCall = (c: HttpContext, key: string, startedAtMs: number, error: unk
     }),
   );
   const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
-  met(c, OWN_GROUP, startedAtMs, { status: PROBLEMS[code].status, code });
+  met(c, OWN_GROUP, startedAtMs, { status: PROBLEMS[code].status, code }, true);
   return problemResponse(c, code, { instance: keyPath(originOf(c), key) });
 };
 

@@ -117,7 +117,12 @@ const adviseOn = (tenant: string, input: Input, nowMs: number): Advice => {
   if (next === undefined) {
     // A retry that failed is reported with the failure before it, as `next`.
     if (retries === 0) {
-      advisor.observe(tenant, group, { atMs: nowMs, durationMs: 0, failure: first });
+      advisor.observe(tenant, group, {
+        atMs: nowMs,
+        durationMs: 0,
+        failure: first,
+        partial: true,
+      });
     }
     return advisor.advise(tenant, group, questionOf(input, first, retries, ageMs));
   }
@@ -128,6 +133,7 @@ const adviseOn = (tenant: string, input: Input, nowMs: number): Advice => {
     failure,
     before: { failure: first, ageMs, toAgeMs: ageMs + next.afterMs },
     predicted: next.prediction,
+    partial: true,
   });
   return failure === undefined
     ? SUCCEEDED

@@ -233,4 +233,24 @@ describe("An origin that is down", () => {
     const entries = Array.from({ length: 500 }, () => admit(group, entering, 31_000, half).do);
     expect(entries.filter((entry) => entry === "send").length).toBeLessThan(20);
   });
+
+  const reported = (group: Group, atMs: number): void =>
+    observe(group, { atMs, durationMs: 0, failure, partial: true });
+
+  it("is not thought to be for failures far apart, told by one who tells of no successes", () => {
+    const group = newGroup(0);
+    for (let at = 0; at < 50; at++) reported(group, at * 60_000);
+    expect(group.health.up).toBe(true);
+    for (let at = 0; at < 4; at++) reported(group, 3_600_000 + at * 500);
+    expect(group.health.up).toBe(false);
+  });
+
+  it("is up again, for such a one, after a long silence", () => {
+    const group = newGroup(0);
+    for (let at = 0; at < 4; at++) reported(group, at * 500);
+    expect(group.health.up).toBe(false);
+    reported(group, 600_000);
+    expect(group.health.up).toBe(true);
+    expect(group.health.outages).toHaveLength(1);
+  });
 });

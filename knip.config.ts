@@ -16,7 +16,7 @@ const config: KnipConfig = {
     "mutants/vitest.config.mts",
     "test/support/*-{worker,process}.ts",
   ],
-  project: ["{src,scripts,bench,test,web,examples,mutants}/**/*.{ts,mts,tsx}"],
+  project: ["{src,scripts,bench,sim,test,web,examples,mutants}/**/*.{ts,mts,tsx}"],
   // Started by its path.
   ignoreDependencies: ["@redocly/cli"],
   // A type is named and exported for who reads a signature, also where nobody imports it yet.

@@ -25,6 +25,7 @@ import type { KeyCall, KeyReply } from "../src/objects/key-call.ts";
 import { keyObjectFor } from "../src/objects/key-object.ts";
 import { objectFor } from "../src/objects/routing.ts";
 import { RevocationObject } from "../src/objects/revocation-object.ts";
+import { AdvisorObject } from "../src/objects/advisor-object.ts";
 import { TenantObject } from "../src/objects/tenant-object.ts";
 import { z } from "zod";
 import { createPayment } from "../src/operations/create-payment.ts";
@@ -268,6 +269,6 @@ app.post("/bench/timeline", (c) => {
 app.post("/bench/fill", fill);
 app.post("/bench/restart", restart);
 
-export { RevocationObject, TenantObject };
+export { AdvisorObject, RevocationObject, TenantObject };
 
 export default app;

@@ -18,8 +18,10 @@ import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
 import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
+import { opsRetryAdviceRoute } from "./http/ops-retry-advice.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
+import { retryAdviceRoute } from "./http/retry-advice.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
 import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
 import { resolutionRoute, uncertainKeysRoute } from "./http/uncertain-keys.ts";
@@ -151,10 +153,12 @@ const createRoutes = <Env>(
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
+  route("POST", "/v1/retry-advice", retryAdviceRoute);
   if (hasOwnTokens) {
     route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
     route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
     route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
+    route("GET", "/v1/ops/retry-advice", opsRetryAdviceRoute);
   }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };

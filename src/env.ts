@@ -13,8 +13,17 @@ export type Bindings = {
    * host says who calls.
    */
   readonly REVOCATIONS?: DurableObjectNamespace;
+  /** Keeps what was learned of retries, one object for each tenant. Without it an isolate remembers for itself. */
+  readonly ADVISOR?: DurableObjectNamespace;
+  /** Words advice for people, where they ask for it. Nothing depends on it. */
+  readonly AI?: TextModel;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
+};
+
+/** The part of a Workers AI binding that is used. */
+export type TextModel = {
+  readonly run: (model: string, input: Readonly<Record<string, unknown>>) => Promise<unknown>;
 };
 
 /** Long enough that HMAC-SHA-256 is not the weak part (RFC 7518 section 3.2: at least 256 bits). */

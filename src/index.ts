@@ -78,6 +78,7 @@ export {
 export { joinSql, type Sql, sql, trusted } from "./kernel/sql.ts";
 export type { KeyObjectMethods } from "./objects/key-object.ts";
 export { RevocationObject } from "./objects/revocation-object.ts";
+export { AdvisorObject } from "./objects/advisor-object.ts";
 export { TenantObject } from "./objects/tenant-object.ts";
 export {
   type Definition,

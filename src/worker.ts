@@ -1,6 +1,7 @@
 /** The entry: what Cloudflare calls. No logic. */
 import { createService } from "./app.ts";
 import type { Bindings } from "./env.ts";
+import { AdvisorObject } from "./objects/advisor-object.ts";
 import { runHourly } from "./objects/hourly.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
 import { RevocationObject } from "./objects/revocation-object.ts";
@@ -16,4 +17,4 @@ export default {
 
 export class KeyObject extends keyObjectFor(operations) {}
 
-export { RevocationObject, TenantObject };
+export { AdvisorObject, RevocationObject, TenantObject };

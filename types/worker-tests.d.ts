@@ -18,6 +18,7 @@ declare global {
       readonly TOKEN_ISSUER: string;
 
       readonly TENANTS: DurableObjectNamespace;
+      readonly ADVISOR: DurableObjectNamespace;
       /** A database that the Worker does not know until a test binds it as `DB_1`. */
       readonly SECOND_DATABASE: D1Database;
 

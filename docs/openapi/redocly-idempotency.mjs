@@ -5,7 +5,7 @@
 
 /**
  * @typedef {{ readonly in?: string, readonly name?: string, readonly required?: boolean }} Parameter
- * @typedef {{ readonly parameters?: readonly Parameter[], readonly responses?: Readonly<Record<string, unknown>> }} Operation
+ * @typedef {{ readonly parameters?: readonly Parameter[], readonly responses?: Readonly<Record<string, unknown>>, readonly "x-no-idempotency-key"?: string }} Operation
  * @typedef {Operation & { readonly post?: Operation, readonly patch?: Operation }} PathItem
  *
  * What the rules use of the context that redocly calls them with.
@@ -18,13 +18,19 @@
 
 const METHODS = /** @type {const} */ (["post", "patch"]);
 
+/**
+ * One that changes nothing may do without, if it says why: `x-no-idempotency-key: "It only computes."`.
+ * @param {Operation} operation
+ */
+const isExempt = ({ "x-no-idempotency-key": why }) => typeof why === "string" && why.length > 10;
+
 /** Every POST and PATCH declares the header, as required: a client made from the document cannot leave it out. */
 const keyDeclared = () => ({
   /** @param {PathItem} pathItem @param {Context} context */
   PathItem(pathItem, { resolve, location, report }) {
     for (const method of METHODS) {
       const operation = pathItem[method];
-      if (operation === undefined) continue;
+      if (operation === undefined || isExempt(operation)) continue;
       const declared = [...(pathItem.parameters ?? []), ...(operation.parameters ?? [])]
         .map((parameter) => resolve(parameter).node)
         .some(
@@ -48,8 +54,9 @@ const retryAnswers = () => ({
   /** @param {PathItem} pathItem @param {Context} context */
   PathItem(pathItem, { location, report }) {
     for (const method of METHODS) {
-      const responses = pathItem[method]?.responses;
-      if (responses === undefined) continue;
+      const operation = pathItem[method];
+      const responses = operation?.responses;
+      if (operation === undefined || responses === undefined || isExempt(operation)) continue;
       const has = (/** @type {string} */ status) =>
         status in responses || "4XX" in responses || "default" in responses;
       const missing = [

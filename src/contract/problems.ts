@@ -317,6 +317,10 @@ export type ProblemDetails = {
   readonly instance?: string;
   /** Learned or measured; only in answers that are not stored. Milliseconds. */
   readonly afterMs?: number;
+  /** Of a retry after `afterMs`, 0 to 1. Learned, like the reason. */
+  readonly successProbability?: number;
+  /** Why then, in place of the table's cure. */
+  readonly reason?: string;
   /** Further members: `errors`, `mismatched`, `link`. */
   readonly members?: JsonObject;
 };
@@ -342,7 +346,10 @@ export const problemDocument = (
     retry: {
       use: problem.use,
       ...(details.afterMs === undefined ? {} : { afterMs: details.afterMs }),
-      reason: problem.cure,
+      ...(details.successProbability === undefined
+        ? {}
+        : { successProbability: details.successProbability }),
+      reason: details.reason ?? problem.cure,
     },
     ...details.members,
   };

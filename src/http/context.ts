@@ -10,6 +10,8 @@ export type HttpEnv = {
   /** Named apart from those of an app that we are mounted in. */
   Variables: {
     "latchkey.requestId": string;
+    /** Set once it is known who calls. */
+    "latchkey.tenant": string | undefined;
     "latchkey.settings": EngineSettings;
     "latchkey.authenticator": Authenticator;
     /** Where our own routes are, if not where the handler is: the gateway's. */

@@ -8,7 +8,7 @@ import {
   IDEMPOTENT_REPLAYED,
   httpDate,
 } from "../contract/headers.ts";
-import { retryAfterSeconds } from "../contract/problems.ts";
+import { PROBLEMS, retryAfterSeconds } from "../contract/problems.ts";
 import {
   FINGERPRINT_VERSION,
   type Fingerprinted,
@@ -28,6 +28,8 @@ import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
 import { callObject, isOverloaded } from "../objects/object-call.ts";
+import { OWN_GROUP } from "../objects/advice.ts";
+import { met } from "./experience.ts";
 import { prefersAsync, waitMsOf } from "./prefer.ts";
 import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
 
@@ -74,6 +76,7 @@ export const keyedOperation =
     const print = fingerprint(request);
     if (print === undefined) throw new Error("The current fingerprint version is not computable.");
     const prefer = c.req.header("Prefer");
+    const startedAtMs = Date.now();
     let reply: KeyReply;
     try {
       reply = await callObject(keyObjectNamed(c.env, object), (stub) =>
@@ -91,7 +94,7 @@ export const keyedOperation =
         }),
       );
     } catch (error) {
-      return brokenCall(c, key.value, error);
+      return brokenCall(c, key.value, startedAtMs, error);
     }
     // A token may have been revoked while the request was held.
     const revoked = await checkRevocation(c, admitted.value);
@@ -101,7 +104,7 @@ export const keyedOperation =
   };
 
 /** The object did not answer. Unless it refused the call, the request may have been carried out. */
-const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
+const brokenCall = (c: HttpContext, key: string, startedAtMs: number, error: unknown): Response => {
   console.error(
     JSON.stringify({
       level: "error",
@@ -111,6 +114,7 @@ const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
     }),
   );
   const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
+  met(c, OWN_GROUP, startedAtMs, { status: PROBLEMS[code].status, code }, true);
   return problemResponse(c, code, { instance: keyPath(originOf(c), key) });
 };
 

@@ -26,7 +26,9 @@ import {
   PROBLEM_SCHEMA,
   type Schema,
 } from "./openapi-components.ts";
+import { opsRetryAdviceOutput, opsRetryAdviceSearch } from "./ops-retry-advice.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
+import { retryAdviceInput, retryAdviceOutput } from "./retry-advice.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 import {
   resolutionInput,
@@ -99,10 +101,12 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
   add("/v1/idempotency-keys", "GET", keyListEntry());
   add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
+  add("/v1/retry-advice", "POST", retryAdviceEntry());
   if (securityScheme === undefined) {
     add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
     add("/v1/ops/uncertain-keys", "GET", uncertainKeysEntry());
     add("/v1/ops/uncertain-keys/{tenant}/{key}/resolution", "PUT", resolutionEntry());
+    add("/v1/ops/retry-advice", "GET", opsRetryAdviceEntry());
   }
   add("/healthz", "GET", healthEntry());
   return {
@@ -119,6 +123,7 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
     tags: [
       ...new Set([...operations, ...queries].map(tagOf)),
       "idempotency-keys",
+      "retry-advice",
       ...(securityScheme === undefined ? ["ops"] : []),
       "service",
     ].map((name) => ({ name })),
@@ -360,6 +365,51 @@ const resolutionEntry = (): Schema => ({
         "unsupported-media-type" as const,
         "resolution-refused" as const,
       ].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const retryAdviceEntry = (): Schema => ({
+  operationId: "retry-advice.ask",
+  summary: "Whether, when and how to send a failed request again",
+  description:
+    "Needs the scope `read`. Describe a failure that you met, here or elsewhere, and report in `next` what came of a retry. It takes no Idempotency-Key: it makes and moves nothing, and a report that arrives twice counts twice, in the statistics of your tenant alone.",
+  tags: ["retry-advice"],
+  "x-no-idempotency-key": "It makes and moves nothing: to repeat it is safe.",
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(retryAdviceInput, "input") } },
+  },
+  responses: {
+    "200": {
+      description: "The advice. `Retry-After` comes with a retry.",
+      headers: refs([REQUEST_ID, "Retry-After"]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(retryAdviceOutput, "output") } },
+    },
+    ...problemResponses(
+      [
+        ...READ.filter((code) => code !== "not-found"),
+        "body-too-large" as const,
+        "unsupported-media-type" as const,
+      ].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const opsRetryAdviceEntry = (): Schema => ({
+  operationId: "ops.retry-advice",
+  summary: "What was learned of retries for a tenant",
+  description: "Needs the scope `ops:read`. Each look is on record in the log.",
+  tags: ["ops"],
+  parameters: parametersOf(opsRetryAdviceSearch, "query"),
+  responses: {
+    "200": {
+      description: "By origin and route: health, outages, classes with their odds, calibration.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(opsRetryAdviceOutput, "output") } },
+    },
+    ...problemResponses(
+      READ.filter((code) => code !== "not-found").map((code) => [code, PROBLEMS[code]] as const),
     ),
   },
 });

@@ -7,6 +7,7 @@ import {
   PROBLEMS,
   retryAfterSeconds,
 } from "../contract/problems.ts";
+import { advisor, OWN_GROUP, toldOf } from "../objects/advice.ts";
 import { RETRY_AFTER_DEFAULT_MS } from "../kernel/limits.ts";
 import { type HttpContext, originOf } from "./context.ts";
 
@@ -17,9 +18,11 @@ export type ProblemReply = ProblemDetails & {
 export const problemResponse = (
   c: HttpContext,
   code: ProblemCode,
-  { headers, ...details }: ProblemReply = {},
+  given: ProblemReply = {},
 ): Response => {
   const { shouldRetry } = PROBLEMS[code];
+  const advised = LEARNED.has(code) ? learned(c, code, given) : given;
+  const { headers, ...details } = advised;
   // One answer of the table has two statuses to choose from: clients that know only one of them exist.
   const status =
     code === "request-in-flight"
@@ -55,6 +58,25 @@ const errorType = (code: ProblemCode, status: number): string =>
     : status < 500
       ? "invalid_request_error"
       : "api_error";
+/** Of these it is learned when to come back; the others know: a limit has its period, a run in flight its length. */
+const LEARNED: ReadonlySet<ProblemCode> = new Set([
+  "internal-error",
+  "temporarily-unavailable",
+  "outcome-unknown-yet",
+]);
+
+/** Unless the object that ran it has said already. What else is given is a floor. */
+const learned = (c: HttpContext, code: ProblemCode, given: ProblemReply): ProblemReply => {
+  const tenant = c.get("latchkey.tenant");
+  if (tenant === undefined || given.successProbability !== undefined) return given;
+  const advice = advisor.advise(tenant, OWN_GROUP, {
+    failure: { status: PROBLEMS[code].status, code },
+    retries: 0,
+    ageMs: 0,
+    hintMs: given.afterMs,
+  });
+  return { ...given, ...toldOf(advice) };
+};
 
 /** On every answer that is not a 2xx: unchanged SDKs obey them. */
 export const shouldRetryHeaders = (shouldRetry: boolean): Record<string, string> =>

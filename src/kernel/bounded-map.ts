@@ -26,6 +26,11 @@ export class BoundedMap<Key, Value> {
     }
   }
 
+  /** The least recently used first. */
+  keys(): IterableIterator<Key> {
+    return this.#entries.keys();
+  }
+
   delete(key: Key): void {
     this.#entries.delete(key);
   }

@@ -226,3 +226,41 @@ export const ROUTE_TOMBSTONE_SECONDS_MAX = 366 * 24 * 60 * 60;
 export const ROUTES_MAX = 100;
 /** Parts of a multipart body that are told apart; a body with more is compared by its bytes. */
 export const GATEWAY_MULTIPART_PARTS_MAX = 1_000;
+/** Classes of failure (`status:code`) that one origin × route group keeps: more codes than one API really has in use. */
+export const ADVISOR_CLASSES_MAX = 64;
+/** Origin × route groups kept of one tenant, and in one isolate: at some 10 KB each, a fiftieth of its memory. */
+export const ADVISOR_GROUPS_MAX = 256;
+/** A group's name: an origin and a route, as long as a URL that somebody typed. */
+export const ADVISOR_GROUP_LENGTH_MAX = 200;
+/** A failure's code in a class's name. Longer ones are cut, so that a message that is taken for a code costs little. */
+export const ADVISOR_CODE_LENGTH_MAX = 64;
+/** Past the tenth retry even a one in five chance has come up nine times in ten. */
+export const ADVISOR_RETRIES_MAX = 10;
+/** Retries that may go out before a first try succeeds: a burst of failures, not an outage of them. */
+export const ADVISOR_TOKENS_MAX = 100;
+/** Failures are learned from this late: by then an outage that caused them is seen. */
+export const ADVISOR_HOLD_MS = 5_000;
+/** Failures that wait to be learned from; more in five seconds are an outage. */
+export const ADVISOR_HELD_MAX = 128;
+/** What a bucket remembers at most: older experience gives way to newer within as many retries. */
+export const ADVISOR_BUCKET_COUNT_MAX = 80;
+/** Outages kept: their median is steady by then, and a change of habits shows within a few. */
+export const ADVISOR_OUTAGES_MAX = 30;
+/** What a bin of the calibration remembers at most. */
+export const ADVISOR_BIN_COUNT_MAX = 400;
+/** A retry is worth waiting for no longer than this, unless the caller says for how long. */
+export const ADVISOR_DEADLINE_MS = 600_000;
+/** A snapshot that is longer is not one of ours: 64 classes with every count are some 40 KB. */
+export const ADVISOR_SNAPSHOT_BYTES_MAX = 128 * 1024;
+/** What was learned is told to the tenant's advisor object at most this often: a row written in ten seconds, and only while something fails. */
+export const ADVISOR_TELL_MS = 10_000;
+/** Advice may rest on what others knew this long ago; beyond it is refreshed, in the background. */
+export const ADVISOR_AGE_MS_MAX = 60_000;
+/** Keys whose last try failed, with how: so that the next try is known to be a retry, and what it tells is learned. */
+export const ADVISOR_FAILED_KEYS_MAX = 4_096;
+/** Said where learning finds that a retry hardly ever helps, and it is safe all the same. */
+export const RETRY_DOUBTFUL_MS = 30_000;
+/** A sentence of a model is a comfort: who asked for it waits this long for it, and no longer. */
+export const EXPLANATION_TIMEOUT_MS = 2_000;
+/** And takes this much of it. */
+export const EXPLANATION_LENGTH_MAX = 400;

@@ -58,13 +58,14 @@ export class Intents {
     this.#storage.sql.exec("DELETE FROM intents WHERE key = ?", key);
   }
 
-  /** It has none yet: once more, later. */
-  async postpone(key: string, nowMs: number): Promise<void> {
+  /** It has none yet: once more, later; and not before it is advised, within the longest pause. */
+  async postpone(key: string, nowMs: number, advisedMs = 0): Promise<void> {
     await this.#alarm.load();
     const intent = this.#all().get(key);
     if (intent === undefined) return;
     const attempts = intent.attempts + 1;
-    const pauseMs = Math.min(INTENT_PAUSE_MS * 2 ** intent.attempts, INTENT_PAUSE_MS_MAX);
+    const doubledMs = INTENT_PAUSE_MS * 2 ** intent.attempts;
+    const pauseMs = Math.min(Math.max(doubledMs, advisedMs), INTENT_PAUSE_MS_MAX);
     const later = { ...intent, attempts };
     this.#write(later, nowMs + pauseMs);
     this.#all().set(key, later);

@@ -64,6 +64,9 @@ export type KeyReply =
       readonly code: ProblemCode;
       readonly detail?: string;
       readonly afterMs?: number;
+      /** Learned: the chance of a retry after `afterMs`, and why then. */
+      readonly successProbability?: number;
+      readonly reason?: string;
       readonly members?: JsonObject;
     };
 

@@ -40,6 +40,8 @@ import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import type { Fate, Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
+import type { Advice } from "../advisor/advice.ts";
+import { type RunEnded, toldOf } from "./advice.ts";
 import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
@@ -87,6 +89,8 @@ export type KeyEngineSetup = {
   readonly alarm?: Alarm;
   /** Who lives in the same storage, and needs the same alarm. */
   readonly others?: Lodger;
+  /** Told how each run ended; of one that may be repeated it says when. Awaits nothing. */
+  readonly runEnded?: (run: RunEnded) => Advice | undefined;
 };
 
 /** Keeps things of its own in the object's storage. */
@@ -285,7 +289,7 @@ export class KeyEngine {
     // An operation that is gone may come back: a deployment is rolled back, or has not reached this object.
     const lifetimeMs = (operation?.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS) * 1000;
     if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
-      await this.#intents.postpone(key, nowMs);
+      await this.#intents.postpone(key, nowMs, reply.afterMs);
       return;
     }
     if (mayStillRun)
@@ -325,7 +329,8 @@ export class KeyEngine {
     const members = memberHashes(call.request, this.#setup.hashSecret);
     const reply = this.#run({ call, operation, ready, members, startedAtMs })
       .catch((error: unknown) => this.#defect(call, error))
-      .then(async (settled) => {
+      .then(async (ended) => {
+        const settled = this.#advised(call, startedAtMs, ended);
         // The outcome stands, whatever becomes of the intent: the alarm will find it done.
         await this.#settleIntent(call.key, settled).catch((error: unknown) =>
           this.#setup.alert("intent-not-settled", { error: String(error) }),
@@ -346,6 +351,21 @@ export class KeyEngine {
     });
     this.#setup.keepAlive(reply);
     return reply;
+  }
+
+  /** With advice when to come back, if the run has no outcome. A hint that is longer than the usual is a floor. */
+  #advised({ tenant, key }: KeyCall, startedAtMs: number, reply: KeyReply): KeyReply {
+    const isOver = reply.kind !== "problem" || !PROBLEMS[reply.code].shouldRetry;
+    const failure =
+      reply.kind === "problem" && !isOver
+        ? { status: PROBLEMS[reply.code].status, code: reply.code }
+        : undefined;
+    const hintMs =
+      reply.kind === "problem" && reply.afterMs !== RETRY_UNAVAILABLE_MS ? reply.afterMs : 0;
+    const advice = this.#setup.runEnded?.({ tenant, key, startedAtMs, failure, hintMs });
+    return reply.kind === "problem" && advice !== undefined
+      ? { ...reply, ...toldOf(advice) }
+      : reply;
   }
 
   /** An operation that breaks while it plans has claimed nothing: not stored, and the key stays free. */

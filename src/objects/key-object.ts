@@ -6,6 +6,7 @@ import { systemRandomness } from "../kernel/ids.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
+import { advisor } from "./advice.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { Alarm } from "./alarm.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
@@ -94,6 +95,12 @@ export const keyObjectFor = (
         hashSecret: settings.FINGERPRINT_SECRET,
         alarm: this.#alarm,
         others: this.#exchanges,
+        runEnded: (run) => {
+          const advice = advisor.runEnded(run);
+          const told = advisor.exchange(run.tenant, env.ADVISOR);
+          if (told !== undefined) ctx.waitUntil(told);
+          return advice;
+        },
       });
     }
 

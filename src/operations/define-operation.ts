@@ -238,7 +238,8 @@ const checkDefinition = (d: {
   return refusals;
 };
 
-const issuesOf = (error: z.ZodError | undefined): InputIssue[] =>
+/** Where an input is wrong, and how. */
+export const issuesOf = (error: z.ZodError | undefined): InputIssue[] =>
   (error?.issues ?? []).map((issue) => ({
     pointer: issue.path
       .map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`)

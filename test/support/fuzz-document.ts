@@ -92,7 +92,12 @@ const problemShape = z.looseObject({
   status: z.number(),
   title: z.string(),
   code: z.string(),
-  retry: z.object({ use: z.string(), reason: z.string(), afterMs: z.number().optional() }),
+  retry: z.object({
+    use: z.string(),
+    reason: z.string(),
+    afterMs: z.number().optional(),
+    successProbability: z.number().optional(),
+  }),
 });
 
 export class ApiDocument {
@@ -292,13 +297,19 @@ const problemFaults = (
     `has the status ${status}`,
   );
   check(
-    table === undefined || (title === table.title && retry.reason === table.cure),
+    table === undefined ||
+      (title === table.title &&
+        // What was learned is worded as it was learned.
+        (retry.successProbability !== undefined || retry.reason === table.cure)),
     "is worded otherwise than the table",
   );
   check(retry.use === use, `tells to use ${retry.use}, not ${String(use)}`);
   check(type.endsWith(`/problems/${code}`), `has the type ${type}`);
   const isStored = headers.has("idempotency-expires");
-  check(!isStored || retry.afterMs === undefined, "is stored with a learned figure");
+  check(
+    !isStored || (retry.afterMs === undefined && retry.successProbability === undefined),
+    "is stored with a learned figure",
+  );
   check(
     (retry.afterMs !== undefined) === shouldRetry,
     "afterMs must come with what may be repeated, and only with it",

@@ -14,7 +14,7 @@ import { operations } from "../../src/operations/registry.ts";
 import worker from "../../src/worker.ts";
 import { FaultyDatabase, type FaultRates, seededFaults, seededRandom } from "./faulty-database.ts";
 
-export { RevocationObject, TenantObject } from "../../src/worker.ts";
+export { AdvisorObject, RevocationObject, TenantObject } from "../../src/worker.ts";
 
 type Suffering = "seeded" | "stalled" | "none";
 

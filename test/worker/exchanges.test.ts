@@ -564,7 +564,9 @@ describe("an uncertain key", () => {
     record: { ...record, outcome: "not-executed", status: null, digest: "d2" },
   };
   const auditOf = ({ tenant, key }: { readonly tenant: string; readonly key: string }) =>
-    env.DB.prepare("SELECT outcome, reason, decided_by FROM resolutions WHERE tenant = ? AND key = ?")
+    env.DB.prepare(
+      "SELECT outcome, reason, decided_by FROM resolutions WHERE tenant = ? AND key = ?",
+    )
       .bind(tenant, key)
       .all()
       .then(({ results }) => results);
@@ -578,7 +580,11 @@ describe("an uncertain key", () => {
     expect(await say(executed)).toEqual({ kind: "resolved" });
     expect(await say(notExecuted)).toEqual({ kind: "refused" });
 
-    expect(await object.exchange(call)).toMatchObject({ status: 201, text: '{"id":"ch_1"}', replayed: true });
+    expect(await object.exchange(call)).toMatchObject({
+      status: 201,
+      text: '{"id":"ch_1"}',
+      replayed: true,
+    });
     expect(await rowOf(call)).toMatchObject({ state: "final", status: 201 });
     expect(await auditOf(call)).toEqual([
       { outcome: "executed", reason: record.reason, decided_by: record.by },
@@ -605,8 +611,7 @@ describe("an uncertain key", () => {
     upstream.faults.push("hang");
     const object = incarnation({ upstream });
     const call = exchangeCall(tenantOf());
-    const say = (key: string) =>
-      object.run((engine) => engine.resolve(call.tenant, key, executed));
+    const say = (key: string) => object.run((engine) => engine.resolve(call.tenant, key, executed));
     const first = object.exchange(call);
     await until(() => upstream.calls === 1);
     expect(await say(call.key)).toEqual({ kind: "refused" });

@@ -26,6 +26,7 @@ const response = z.object({
     .default({}),
 });
 const operationSchema = z.object({
+  "x-no-idempotency-key": z.string().optional(),
   operationId: z.string(),
   tags: z.array(z.string()).length(1),
   security: z.array(z.unknown()).optional(),
@@ -208,10 +209,13 @@ describe("every entry of the document", () => {
     }
   });
 
-  it("that is a POST or PATCH requires a key, and no other does", () => {
+  it("that is a POST or PATCH requires a key, or says why it needs none, and no other does", () => {
     for (const { method, one } of entries()) {
       const keys = parametersOf(document, one).filter(({ name }) => name === "Idempotency-Key");
-      expect(keys.some(({ required }) => required)).toBe(["post", "patch"].includes(method));
+      const isExempt = one["x-no-idempotency-key"] !== undefined;
+      expect(isExempt).toBe(one.operationId === "retry-advice.ask");
+      const needsKey = ["post", "patch"].includes(method) && !isExempt;
+      expect(keys.some(({ required }) => required)).toBe(needsKey);
     }
   });
 

@@ -6,6 +6,7 @@ import { applyD1Migrations, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, beforeEach, vi } from "vitest";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
+import type { Advisor } from "../../../src/objects/advice.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "../../../src/objects/key-call.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import type { Operation } from "../../../src/operations/define-operation.ts";
@@ -25,6 +26,8 @@ export type EngineOptions = {
   readonly faults?: FaultyDatabaseSetup;
   readonly epoch?: number;
   readonly databaseBytesMax?: number;
+  /** Who says when to come back. */
+  readonly advisor?: Advisor;
   /** Puts a wrapper around the object's storage. */
   readonly storage?: (real: EngineStorage) => EngineStorage;
 };
@@ -110,6 +113,7 @@ export class Incarnation {
 
   #create(state: DurableObjectState): KeyEngine {
     const { time, db } = this;
+    const { advisor } = this.#options;
     return new KeyEngine({
       databaseFor: () => Promise.resolve(db),
       databaseBytesMax: this.#options.databaseBytesMax ?? Number.POSITIVE_INFINITY,
@@ -124,6 +128,7 @@ export class Incarnation {
       },
       epoch: this.#options.epoch ?? 0,
       hashSecret: env.FINGERPRINT_SECRET,
+      ...(advisor === undefined ? {} : { runEnded: (run) => advisor.runEnded(run) }),
     });
   }
 }

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { advise } from "../../../src/advisor/advice.ts";
+import { type Group, newGroup, noCounts } from "../../../src/advisor/group.ts";
+import { mergeGroups } from "../../../src/advisor/merge.ts";
+import { observe } from "../../../src/advisor/observation.ts";
+import { restore, snapshotOf } from "../../../src/advisor/snapshot.ts";
+import {
+  ADVISOR_CLASSES_MAX,
+  ADVISOR_OUTAGES_MAX,
+  ADVISOR_SNAPSHOT_BYTES_MAX,
+} from "../../../src/kernel/limits.ts";
+import { property } from "../property.ts";
+
+type Seen = { readonly status: number; readonly went: boolean; readonly ageMs: number };
+
+const seen: fc.Arbitrary<Seen[]> = fc.array(
+  fc.record({
+    status: fc.constantFrom(0, 409, 429, 500, 503),
+    went: fc.boolean(),
+    ageMs: fc.integer({ min: 0, max: 100_000 }),
+  }),
+  { maxLength: 60 },
+);
+
+const lived = (past: readonly Seen[], group: Group = newGroup(0), fromMs = 0): Group => {
+  past.forEach(({ status, went, ageMs }, at) => {
+    const failure = { status, code: `c${at % 3}` };
+    observe(group, {
+      atMs: fromMs + at * 400,
+      durationMs: 10 + (at % 5),
+      failure: went ? undefined : failure,
+      before: ageMs === 0 ? undefined : { failure, ageMs: 0, toAgeMs: ageMs },
+    });
+  });
+  return group;
+};
+
+describe("A snapshot", () => {
+  property(
+    "restores a group that advises as the one it was taken of",
+    fc.property(seen, (past) => {
+      const group = lived(past);
+      const restored = restore(snapshotOf(group));
+      if (restored === undefined) throw new Error("It was not read.");
+      const question = { failure: { status: 503, code: "c1" }, retries: 0, ageMs: 200 };
+      const [mine, theirs] = [group, restored].map((one) =>
+        advise(one, question, 60_000, () => 0.9),
+      );
+      expect(theirs?.retry).toBe(mine?.retry);
+      expect(theirs?.successProbability).toBeCloseTo(mine?.successProbability ?? -1, 2);
+    }),
+    100,
+  );
+
+  for (const text of ["", "{}", "null", '{"version":2}', "[1", "x".repeat(200_000)]) {
+    it(`that is not one of ours is not read: ${text.slice(0, 20)}`, () => {
+      expect(restore(text)).toBeUndefined();
+    });
+  }
+
+  it("is bounded, however many codes and outages there were", () => {
+    const group = newGroup(0);
+    for (let at = 0; at < 1_000; at++) {
+      const failure = { status: 200 + (at % 300), code: `code-${at}-${"x".repeat(200)}` };
+      observe(group, {
+        atMs: at * 1_000,
+        durationMs: 5,
+        failure: undefined,
+        before: { failure, ageMs: 0, toAgeMs: 500_000 },
+      });
+    }
+    for (let at = 0; at < 200; at++) {
+      const atMs = 2_000_000 + at * 60_000;
+      const down = { status: 503, code: "" };
+      for (let n = 0; n < 40; n++)
+        observe(group, { atMs: atMs + n, durationMs: 5, failure: n < 30 ? down : undefined });
+    }
+    expect(group.table.classes.size).toBe(ADVISOR_CLASSES_MAX);
+    expect(group.health.outages.length).toBeLessThanOrEqual(ADVISOR_OUTAGES_MAX);
+    const text = snapshotOf(group);
+    expect(text.length).toBeLessThan(ADVISOR_SNAPSHOT_BYTES_MAX);
+    expect(restore(text)).toBeDefined();
+  });
+});
+
+describe("Groups of several isolates", () => {
+  property(
+    "merge to what one that saw it all has counted, and stand where the latest stands",
+    fc.property(seen, seen, (first, second) => {
+      const told = lived(first);
+      const shared = restore(snapshotOf(told));
+      if (shared === undefined) throw new Error("It was not read.");
+      const isolate: Group = { ...shared, untold: noCounts() };
+      lived(second, isolate, 1_000_000);
+      const object = restore(snapshotOf(told));
+      const news = restore(snapshotOf(isolate, "untold"));
+      if (object === undefined || news === undefined) throw new Error("It was not read.");
+      mergeGroups(object, news, 2_000_000);
+      const total = ({ table }: Group): number =>
+        [...table.classes.values()].reduce(
+          (sum, { ended }) => sum + ended.reduce((all, count) => all + count, 0),
+          0,
+        );
+      // Counts are kept to four digits, and forgotten a little while time passes.
+      expect(total(object)).toBeGreaterThanOrEqual(total(isolate) - 0.5);
+      if (second.length > 0) expect(object.health.up).toBe(isolate.health.up);
+    }),
+    100,
+  );
+
+  it("tell of one outage once, though each has seen it", () => {
+    const [one, other] = [newGroup(0), newGroup(0)];
+    one.health.outages.push({ fromMs: 1_000, toMs: 9_000 });
+    other.health.outages.push({ fromMs: 1_200, toMs: 9_500 });
+    mergeGroups(one, other, 10_000);
+    expect(one.health.outages).toEqual([{ fromMs: 1_000, toMs: 9_500 }]);
+  });
+});

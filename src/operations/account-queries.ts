@@ -2,7 +2,7 @@
 import { z } from "zod";
 import {
   ACCOUNT_COLUMNS,
-  accountReference,
+  accountName,
   accountView,
   toAccountView,
 } from "../ledger/account.ts";
@@ -11,7 +11,7 @@ import { sql } from "../kernel/sql.ts";
 import { defineQuery, noSearch, pageOf, pageSearch, toPage } from "./define-query.ts";
 import { noParams } from "./define-operation.ts";
 
-const accountParams = z.strictObject({ id: accountReference });
+const accountParams = z.strictObject({ id: accountName });
 
 export const getAccount = defineQuery({
   name: "accounts.get",

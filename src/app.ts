@@ -21,6 +21,7 @@ import type { Schema } from "./http/openapi-components.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
+import { checkProcessors } from "./http/processors.ts";
 import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
 import { isGateway } from "./gateway/route-policy.ts";
@@ -113,10 +114,14 @@ const createRoutes = <Env>(
   }: RouteParts = {},
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
+  const read = (env: Bindings): EngineSettings => {
+    checkProcessors(operations, env);
+    return readSettings(env);
+  };
   const routes = new Hono<HttpEnv>();
   const hasOwnTokens = host?.authenticate === undefined;
   const configured: MiddlewareHandler<HttpEnv> = async (c, next) => {
-    c.set("latchkey.settings", readSettings(c.env));
+    c.set("latchkey.settings", read(c.env));
     c.set("latchkey.authenticator", authenticator);
     await next();
   };
@@ -141,7 +146,7 @@ const createRoutes = <Env>(
 
   use(identified);
   // It has to answer where nothing else does: with settings that are wrong.
-  route("GET", "/healthz", healthRoute(readSettings, host === undefined ? ownSchema : hostSchema));
+  route("GET", "/healthz", healthRoute(read, host === undefined ? ownSchema : hostSchema));
   use(configured);
   use(crossOrigin);
   for (const operation of operations)

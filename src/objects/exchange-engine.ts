@@ -352,7 +352,8 @@ export class ExchangeEngine {
       // Made by what plans, so that nothing was claimed.
       health.observe(upstream, "not-called", clock());
       alert("operation-defect", { route: policy.route, error: String(error) });
-      return problem("internal-error");
+      // The key may have had its answer before the operation broke.
+      return this.#withoutCall(call, problem("internal-error"));
     }
     if (CRASH_POINTS) await crashPoint("exchange-claimed");
     if (end.do === "recall" && end.own && end.entry.record.state === "in-flight") {
@@ -401,7 +402,7 @@ export class ExchangeEngine {
       try {
         planned = await submission(db);
       } catch (error) {
-        if (!(error instanceof ReadFailed)) throw error;
+        if (!(error instanceof ReadFailed) && !mayYetCommit) throw error;
         return withoutOutcome(mayYetCommit, "The database did not answer.");
       }
       const fate = await this.#setup.commit(db, planned);
@@ -1198,7 +1199,8 @@ export class ExchangeEngine {
     const { work, answer, link } = exchange;
     if (outcome.kind === "not-executed") return { answer, link, work, bytes: new Uint8Array(0) };
     const { status, headers, body } = outcome;
-    if (work === null) return { answer: { status, headers }, link: outcome.link, work, bytes: body };
+    if (work === null)
+      return { answer: { status, headers }, link: outcome.link, work, bytes: body };
     const step = this.#setup.steps.outcome(exchange, work, status, body, nowMs);
     return {
       answer: { status: step.status, headers: step.headers },

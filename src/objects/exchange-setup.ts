@@ -8,7 +8,11 @@ import { fingerprint } from "../idempotency/fingerprint.ts";
 import { keptHeaders } from "../gateway/headers.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
-import { EXCHANGE_PAUSE_MS, EXCHANGE_PAUSE_MS_MAX, KEY_LIFETIME_SECONDS_MAX } from "../kernel/limits.ts";
+import {
+  EXCHANGE_PAUSE_MS,
+  EXCHANGE_PAUSE_MS_MAX,
+  KEY_LIFETIME_SECONDS_MAX,
+} from "../kernel/limits.ts";
 import type { ExchangeEngineSetup } from "./exchange-engine.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { ExternalSteps } from "./external-steps.ts";

@@ -77,7 +77,11 @@ export class ExternalSteps {
   }
 
   /** Judges the input. Only for a key that is free: what was stored before a schema was tightened is still replayed. */
-  validate({ operation, params, body }: Fingerprinted): Result<ReadyOperation, readonly InputIssue[]> {
+  validate({
+    operation,
+    params,
+    body,
+  }: Fingerprinted): Result<ReadyOperation, readonly InputIssue[]> {
     return this.#operation(operation).validate(params, body);
   }
 
@@ -168,7 +172,11 @@ export class ExternalSteps {
   }
 
   /** What happens in the database when the exchange is settled. Throws if the operation has changed its mind. */
-  effectsOf({ state }: Exchange, { operation, held, ended }: StepWork, nowMs: number): readonly Effect[] {
+  effectsOf(
+    { state }: Exchange,
+    { operation, held, ended }: StepWork,
+    nowMs: number,
+  ): readonly Effect[] {
     const { external } = this.#operation(operation);
     if (state.kind === "free") return external.release(held, nowMs);
     if (state.kind !== "final" || ended === null) return [];
@@ -181,7 +189,10 @@ export class ExternalSteps {
   }
 
   /** Gives back what a claim holds that nobody called for. None for a claim that is no operation's. */
-  releaseOf({ operation, held }: Pick<JournalEntry, "operation" | "held">, nowMs: number): readonly Effect[] {
+  releaseOf(
+    { operation, held }: Pick<JournalEntry, "operation" | "held">,
+    nowMs: number,
+  ): readonly Effect[] {
     return held === null ? [] : this.#operation(operation).external.release(parseHeld(held), nowMs);
   }
 
@@ -221,7 +232,9 @@ const processorAnswerIn = ({ answer: { status, body } }: StepEnded): ProcessorAn
 const bodyOf = (document: Json): Uint8Array => {
   const text = JSON.stringify(document);
   if (utf8Bytes(text) > STORED_RESPONSE_BYTES_MAX) {
-    throw new Error(`The answer is larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored.`);
+    throw new Error(
+      `The answer is larger than the ${STORED_RESPONSE_BYTES_MAX} bytes that are stored.`,
+    );
   }
   return new TextEncoder().encode(text);
 };
@@ -230,4 +243,3 @@ const bodyOf = (document: Json): Uint8Array => {
 export const invalid = (issues: readonly InputIssue[]): JsonObject => ({
   errors: issues.map(({ pointer, detail }) => ({ pointer, detail })),
 });
-

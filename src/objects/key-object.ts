@@ -105,9 +105,7 @@ export const keyObjectFor = (
 
     async submit(call: KeyCall): Promise<KeyReply> {
       if (!external.has(call.request.operation)) return this.#engine.submit(call);
-      return keyReplyOf(
-        await this.#exchanges.exchange(operationCallOf(call, this.#hashSecret)),
-      );
+      return keyReplyOf(await this.#exchanges.exchange(operationCallOf(call, this.#hashSecret)));
     }
 
     async erase(tenant: string, key: string): Promise<Erasure> {

@@ -1,11 +1,6 @@
 /** GETs of accounts and their entries. */
 import { z } from "zod";
-import {
-  ACCOUNT_COLUMNS,
-  accountName,
-  accountView,
-  toAccountView,
-} from "../ledger/account.ts";
+import { ACCOUNT_COLUMNS, accountName, accountView, toAccountView } from "../ledger/account.ts";
 import { entryView, ENTRY_COLUMNS, toEntryView } from "../ledger/entry.ts";
 import { sql } from "../kernel/sql.ts";
 import { defineQuery, noSearch, pageOf, pageSearch, toPage } from "./define-query.ts";

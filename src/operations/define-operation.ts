@@ -160,11 +160,7 @@ export const foldDefinition = <
 >(
   definition: Omit<Definition<Params, Input, Output, Facts, Refusal>, "plan">,
   external: OperationStep | null,
-  plan: (
-    input: z.output<Input>,
-    facts: Facts,
-    context: PlanContext<z.output<Params>>,
-  ) => Plan,
+  plan: (input: z.output<Input>, facts: Facts, context: PlanContext<z.output<Params>>) => Plan,
 ): Operation => {
   const { name, method, path, read } = definition;
   const refusals = checkDefinition(definition);

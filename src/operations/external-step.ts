@@ -13,8 +13,21 @@
  */
 import { z } from "zod";
 import type { Json, JsonObject } from "../kernel/json.ts";
-import { type Answer, type Condition, type Effect, type Guard, type Refused, refusedPlan } from "../kernel/plan.ts";
-import { type Definition, foldDefinition, type Operation, type PlanContext, statusOf } from "./define-operation.ts";
+import {
+  type Answer,
+  type Condition,
+  type Effect,
+  type Guard,
+  type Refused,
+  refusedPlan,
+} from "../kernel/plan.ts";
+import {
+  type Definition,
+  foldDefinition,
+  type Operation,
+  type PlanContext,
+  statusOf,
+} from "./define-operation.ts";
 
 /** What is sent to the processor. */
 export type ProcessorCall = {

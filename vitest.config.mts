@@ -1,5 +1,6 @@
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { upstreamService } from "./test/support/upstream-service.ts";
 
 // wrangler's notes about secrets in files do not concern tests, which bring their own; and no test asks
 // Cloudflare where this machine is.
@@ -46,11 +47,14 @@ export default defineConfig({
             miniflare: {
               // A second database, for tests that bind it as DB_1.
               d1Databases: { SECOND_DATABASE: "second" },
+              // The API behind, for tests of the real objects: it outlives them, and counts what it carries out.
+              serviceBindings: { UPSTREAM: upstreamService() },
               bindings: {
                 TEST_MIGRATIONS: await readD1Migrations("migrations"),
                 // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.
                 TOKEN_SECRET: "test-only-token-secret-0123456789abcdefghijklmnop",
                 FINGERPRINT_SECRET: "test-only-fingerprint-secret-0123456789abcdefghij",
+                WEBHOOK_SECRET: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
               },
             },
           })),

@@ -23,6 +23,7 @@ import { queryRoute } from "./http/query-route.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
 import { checkProcessors } from "./http/processors.ts";
 import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
+import { resolutionRoute, uncertainKeysRoute } from "./http/uncertain-keys.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
 import { isGateway } from "./gateway/route-policy.ts";
 import { byTokenOrCredential } from "./http/gateway-caller.ts";
@@ -155,7 +156,11 @@ const createRoutes = <Env>(
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
-  if (hasOwnTokens) route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+  if (hasOwnTokens) {
+    route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+    route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
+    route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
+  }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));

@@ -8,6 +8,10 @@ declare global {
       /** Optional in `Bindings`, because a host may need none. */
       readonly REVOCATIONS: DurableObjectNamespace;
 
+      /** An API behind the gateway; see test/support/upstream-service.ts. */
+      readonly UPSTREAM: Fetcher;
+      readonly WEBHOOK_SECRET: string;
+
       /** The vars of wrangler.toml, unparsed. */
       readonly KEY_OBJECTS: string;
       readonly IN_FLIGHT_STATUS: string;

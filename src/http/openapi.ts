@@ -28,6 +28,12 @@ import {
 } from "./openapi-components.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
 import { revocationInput } from "./revoked-tokens.ts";
+import {
+  resolutionInput,
+  resolutionOutput,
+  uncertainKeysOutput,
+  uncertainKeysSearch,
+} from "./uncertain-keys.ts";
 
 export type Definitions = Catalogue & {
   /** How a host's callers authenticate; our own tokens unless said. */
@@ -93,7 +99,11 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
   add("/v1/idempotency-keys", "GET", keyListEntry());
   add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
-  if (securityScheme === undefined) add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+  if (securityScheme === undefined) {
+    add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+    add("/v1/ops/uncertain-keys", "GET", uncertainKeysEntry());
+    add("/v1/ops/uncertain-keys/{tenant}/{key}/resolution", "PUT", resolutionEntry());
+  }
   add("/healthz", "GET", healthEntry());
   return {
     openapi: "3.1.0",
@@ -298,6 +308,61 @@ const revocationEntry = (): Schema => ({
       [...READ, "body-too-large" as const, "unsupported-media-type" as const].map(
         (code) => [code, PROBLEMS[code]] as const,
       ),
+    ),
+  },
+});
+
+const uncertainKeysEntry = (): Schema => ({
+  operationId: "ops.uncertain-keys",
+  summary: "Keys whose effect may have happened, and of which nobody can tell",
+  description:
+    "Needs the scope `ops:read`. Of all tenants, by tenant and key within each database. Each needs a person: see its resolution.",
+  tags: ["ops"],
+  parameters: parametersOf(uncertainKeysSearch, "query"),
+  responses: {
+    "200": {
+      description:
+        "A page. `next` is what `after` of the next page must be; null: it was the last.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(uncertainKeysOutput, "output") } },
+    },
+    ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const resolutionEntry = (): Schema => ({
+  operationId: "ops.resolve-key",
+  summary: "Say what became of an uncertain key",
+  description:
+    "Needs the scope `ops:act`. `executed`: what you send is what later retries get. `not-executed`: the key is free to run. The first word stands; it is kept with who said it, when and why. May be repeated.",
+  tags: ["ops"],
+  parameters: [
+    {
+      name: "tenant",
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+      description: "The tenant, percent-encoded",
+    },
+    PATH_KEY,
+  ],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(resolutionInput, "input") } },
+  },
+  responses: {
+    "200": {
+      description: "Resolved: by this request, or by the same one before.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(resolutionOutput, "output") } },
+    },
+    ...problemResponses(
+      [
+        ...READ,
+        "body-too-large" as const,
+        "unsupported-media-type" as const,
+        "resolution-refused" as const,
+      ].map((code) => [code, PROBLEMS[code]] as const),
     ),
   },
 });

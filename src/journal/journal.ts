@@ -1,5 +1,6 @@
 /** Reads and sweeps of the journal. Claims are made by the group commit alone. */
 import { z } from "zod";
+import { ORPHAN_AGE_MS, ORPHANS_PER_STEP_MAX } from "../kernel/limits.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";
@@ -71,16 +72,23 @@ export const sweepRecords = async (
 /** A place in the journal's primary key. */
 export type JournalPlace = { readonly tenant: string; readonly key: string };
 
+/** A claim that has been in flight for long, and the object that should care for it. */
+export type Orphan = JournalPlace & { readonly object: string };
+
 /**
  * The slow pass: sweeps the next rows after a place, whosever they are. It catches what lost its object, and its copy
- * with it. Returns where it stopped; undefined at the end of the journal.
+ * with it, and says which claims of theirs have been in flight for long. `reached` is where it stopped; undefined at the
+ * end of the journal.
  */
 export const sweepAfter = async (
   db: Database,
   { tenant, key }: JournalPlace,
   limit: number,
   nowS: number,
-): Promise<JournalPlace | undefined> => {
+): Promise<{
+  readonly reached: JournalPlace | undefined;
+  readonly orphans: readonly Orphan[];
+}> => {
   const { results } = await statement(
     db,
     sql`SELECT tenant, key FROM journal WHERE (tenant, key) > (${tenant}, ${key}) ORDER BY tenant, key LIMIT 1 OFFSET ${limit - 1}`,
@@ -88,9 +96,18 @@ export const sweepAfter = async (
   const [last] = results;
   const until =
     last === undefined ? sql`true` : sql`(tenant, key) <= (${last.tenant}, ${last.key})`;
-  await db.batch(sweepStatements(db, sql`(tenant, key) > (${tenant}, ${key}) AND ${until}`, nowS));
-  return last;
+  const rows = sql`(tenant, key) > (${tenant}, ${key}) AND ${until}`;
+  const swept = await db.batch<Orphan>([
+    ...sweepStatements(db, rows, nowS),
+    statement(
+      db,
+      sql`SELECT tenant, key, object FROM journal WHERE ${rows} AND state = 'in-flight' AND created_at_ms < ${nowS * 1000 - ORPHAN_AGE_MS} LIMIT ${ORPHANS_PER_STEP_MAX}`,
+    ),
+  ]);
+  return { reached: last, orphans: z.array(orphanRow).parse(swept.at(-1)?.results) };
 };
+
+const orphanRow = z.object({ tenant: z.string(), key: z.string(), object: z.string() });
 
 /** Erases the stored answer of a key, and says what is left. Undefined if there is no such key. Safe to repeat. */
 export const eraseRecord = async (

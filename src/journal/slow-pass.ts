@@ -6,7 +6,7 @@ import { SLOW_PASS_ROWS, SLOW_PASS_STEPS } from "../kernel/limits.ts";
 import { sql } from "../kernel/sql.ts";
 import { z } from "zod";
 import { type Database, statement } from "./database.ts";
-import { type JournalPlace, sweepAfter } from "./journal.ts";
+import { type JournalPlace, type Orphan, sweepAfter } from "./journal.ts";
 
 const START: JournalPlace = { tenant: "", key: "" };
 
@@ -15,16 +15,19 @@ const placeRow = z.object({ tenant: z.string(), key: z.string() });
 /**
  * One scheduled run. Returns the rows that it passed, about.
  *
- * @param steps how many, at most: an invocation has a thousand queries for all of its databases, and a step takes four
+ * @param steps how many, at most: an invocation has a thousand queries for all of its databases, and a step takes five
+ * @param recover asked after every claim that has been in flight for long; must not reject
  */
 export const runSlowPass = async (
   db: Database,
   nowS: number,
   steps: number = SLOW_PASS_STEPS,
+  recover: (orphan: Orphan) => Promise<void> = () => Promise.resolve(),
 ): Promise<number> => {
   let place = await readPlace(db);
   for (let step = 1; step <= steps; step++) {
-    const reached = await sweepAfter(db, place, SLOW_PASS_ROWS, nowS);
+    const { reached, orphans } = await sweepAfter(db, place, SLOW_PASS_ROWS, nowS);
+    for (const orphan of orphans) await recover(orphan);
     // Written after its step: a run that dies here repeats one step.
     await writePlace(db, reached ?? START);
     if (reached === undefined) return step * SLOW_PASS_ROWS;

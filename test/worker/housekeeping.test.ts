@@ -2,7 +2,7 @@
 import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { listRecords, type ListedState, sweepAfter } from "../../src/journal/journal.ts";
+import { type JournalPlace, listRecords, type ListedState, sweepAfter } from "../../src/journal/journal.ts";
 import { runSlowPass } from "../../src/journal/slow-pass.ts";
 import { SLOW_PASS_ROWS, SLOW_PASS_STEPS, TOMBSTONE_SECONDS } from "../../src/kernel/limits.ts";
 import worker from "../../src/worker.ts";
@@ -130,33 +130,30 @@ describe("the slow pass", () => {
     expect(await states("t")).toEqual({ [keyOf(1)]: "expired" });
   });
 
+  const sweepFrom = async (place: JournalPlace, limit: number) =>
+    (await sweepAfter(env.DB, place, limit, NOW_S)).reached;
+
   it("goes in pages, and each leaves what lies behind it", async () => {
     await put(Array.from({ length: 7 }, (_, i) => ({ tenant: "t", key: keyOf(i) })));
     await put([{ tenant: "u", key: keyOf(0) }]);
 
-    expect(await sweepAfter(env.DB, { tenant: "", key: "" }, 3, NOW_S)).toEqual({
-      tenant: "t",
-      key: keyOf(2),
-    });
+    expect(await sweepFrom({ tenant: "", key: "" }, 3)).toEqual({ tenant: "t", key: keyOf(2) });
     expect(await countByState()).toEqual({ expired: 3, final: 5 });
-    expect(await sweepAfter(env.DB, { tenant: "t", key: keyOf(5) }, 2, NOW_S)).toEqual({
+    expect(await sweepFrom({ tenant: "t", key: keyOf(5) }, 2)).toEqual({
       tenant: "u",
       key: keyOf(0),
     });
     expect(await countByState()).toEqual({ expired: 5, final: 3 });
-    expect(await sweepAfter(env.DB, { tenant: "u", key: keyOf(0) }, 2, NOW_S)).toBeUndefined();
+    expect(await sweepFrom({ tenant: "u", key: keyOf(0) }, 2)).toBeUndefined();
   });
 
   it("goes on behind the last row of a page that was full of what is forgotten", async () => {
     await put(
       Array.from({ length: 6 }, (_, i) => ({ tenant: "t", key: keyOf(i), forgetAtS: NOW_S })),
     );
-    const reached = await sweepAfter(env.DB, { tenant: "", key: "" }, 3, NOW_S);
+    const reached = await sweepFrom({ tenant: "", key: "" }, 3);
     expect(reached).toEqual({ tenant: "t", key: keyOf(2) });
-    expect(reached && (await sweepAfter(env.DB, reached, 3, NOW_S))).toEqual({
-      tenant: "t",
-      key: keyOf(5),
-    });
+    expect(reached && (await sweepFrom(reached, 3))).toEqual({ tenant: "t", key: keyOf(5) });
     expect(await states("t")).toEqual({});
   });
 

@@ -2,7 +2,12 @@
 import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { type JournalPlace, listRecords, type ListedState, sweepAfter } from "../../src/journal/journal.ts";
+import {
+  type JournalPlace,
+  listRecords,
+  type ListedState,
+  sweepAfter,
+} from "../../src/journal/journal.ts";
 import { runSlowPass } from "../../src/journal/slow-pass.ts";
 import { SLOW_PASS_ROWS, SLOW_PASS_STEPS, TOMBSTONE_SECONDS } from "../../src/kernel/limits.ts";
 import worker from "../../src/worker.ts";

@@ -710,7 +710,7 @@ export class ExchangeEngine {
     await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
     if (CRASH_POINTS) await crashPoint("exchange-stored");
     this.#tellSoon(stored);
-    await this.#settling.soon(key);
+    await this.#settling.tried(key);
     const { expiresAtS } = stored;
     return { kind: "answer", ...answer, body, expiresAtS, replayed: false };
   }
@@ -799,7 +799,7 @@ export class ExchangeEngine {
   #replay(exchange: Exchange, replayed: boolean): ExchangeReply {
     const { answer, state, unstored, link, expiresAtS, key, left, settling } = exchange;
     // The journal did not take it, or we died over it: whoever asks need not wait for the alarm's pause.
-    if (settling !== null && settling.tries > 0) void this.#settling.soon(key);
+    if (settling !== null && settling.tries > 0) this.#settling.soon(key);
     if (left === "expired" || isExpired(exchange, this.#setup.clock())) {
       return problem("idempotency-key-expired", { members: linkMember(link) });
     }

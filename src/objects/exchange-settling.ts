@@ -53,8 +53,13 @@ export class Settling {
     this.#setup = setup;
   }
 
-  /** As soon as the batch that is under way is back. Never rejects; resolves when it was tried. */
-  soon(key: string): Promise<void> {
+  /** As soon as the batch that is under way is back. */
+  soon(key: string): void {
+    void this.tried(key);
+  }
+
+  /** The same; resolves when it was tried once, whatever became of it. Never rejects. */
+  tried(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) ?? Promise.withResolvers<void>();
     this.#waiting.set(key, waiting);
     this.#running ??= this.#run().finally(() => {
@@ -68,7 +73,7 @@ export class Settling {
   async now(key: string): Promise<void> {
     const waiting = this.#waiting.get(key);
     this.#waiting.delete(key);
-    await this.#tried([key]);
+    await this.#try([key]);
     waiting?.resolve();
   }
 
@@ -78,20 +83,20 @@ export class Settling {
     while (this.#waiting.size > 0) {
       const group = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
       for (const [key] of group) this.#waiting.delete(key);
-      await this.#tried(group.map(([key]) => key));
+      await this.#try(group.map(([key]) => key));
       for (const [, waiting] of group) waiting.resolve();
     }
   }
 
   /** What fails is tried again when it is due. */
-  async #tried(keys: readonly string[]): Promise<void> {
+  async #try(keys: readonly string[]): Promise<void> {
     try {
       await this.#settle(keys);
     } catch (error) {
       this.#setup.alert("exchanges-not-settled", { keys: keys.length, error: String(error) });
       // The database has judged one of them: alone, it keeps none of the others waiting.
       const isJudged = keys.length > 1 && classifyFailure(error).kind === "aborted";
-      if (isJudged) for (const key of keys) await this.#tried([key]);
+      if (isJudged) for (const key of keys) await this.#try([key]);
     }
   }
 

@@ -54,7 +54,6 @@ export default defineConfig({
                 // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.
                 TOKEN_SECRET: "test-only-token-secret-0123456789abcdefghijklmnop",
                 FINGERPRINT_SECRET: "test-only-fingerprint-secret-0123456789abcdefghij",
-                WEBHOOK_SECRET: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
               },
             },
           })),

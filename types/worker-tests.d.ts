@@ -10,7 +10,6 @@ declare global {
 
       /** An API behind the gateway; see test/support/upstream-service.ts. */
       readonly UPSTREAM: Fetcher;
-      readonly WEBHOOK_SECRET: string;
 
       /** The vars of wrangler.toml, unparsed. */
       readonly KEY_OBJECTS: string;

@@ -1,25 +1,16 @@
 /**
  * An API behind the gateway, outside the Worker under test: it counts every call that it carries out, by key, and lives
  * on when objects die. POST carries out, or with a key that it honours (`x-honours: true`) only the first time.
- * GET /status/{key} tells of a key; GET /count/{key} how often it was carried out. POST /hook takes webhooks, and fails
- * the first; GET /hooks/{key} gives back those of a key.
+ * With `x-fail` it answers 500. GET /status/{key} tells of a key; GET /count/{key} how often it was carried out.
  */
 import { Response, type Request } from "miniflare";
 
 export const upstreamService = () => {
   const effects = new Map<string, number>();
-  const hooks: { readonly headers: Record<string, string>; readonly body: string }[] = [];
   return async (request: Request): Promise<Response> => {
     const { pathname } = new URL(request.url);
     const name = decodeURIComponent(pathname.split("/").at(-1) ?? "");
     if (pathname.startsWith("/count/")) return Response.json(effects.get(name) ?? 0);
-    if (pathname.startsWith("/hooks/")) {
-      return Response.json(hooks.filter(({ body }) => body.includes(`"${name}"`)));
-    }
-    if (pathname === "/hook") {
-      hooks.push({ headers: Object.fromEntries(request.headers), body: await request.text() });
-      return new Response(null, { status: hooks.length % 2 === 1 ? 500 : 204 });
-    }
     if (pathname.startsWith("/status/")) {
       return effects.has(name)
         ? Response.json({ made: name })
@@ -27,6 +18,7 @@ export const upstreamService = () => {
     }
     const key = request.headers.get("idempotency-key") ?? "";
     await request.arrayBuffer();
+    if (request.headers.has("x-fail")) return new Response("failed", { status: 500 });
     const count = effects.get(key) ?? 0;
     if (count === 0 || request.headers.get("x-honours") !== "true") effects.set(key, count + 1);
     return Response.json({ made: key });

@@ -1,5 +1,8 @@
 /** Exchanges: one call to an upstream for each key, and what everybody hears of it. */
+import { env } from "cloudflare:workers";
+import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
+import type { Resolution } from "../../src/objects/exchange-call.ts";
 import { until } from "../support/faulty-database.ts";
 import {
   ASKABLE,
@@ -187,26 +190,32 @@ describe("what an answer means", () => {
     },
   );
 
-  it("76: a time-out is uncertain, or healed with the same key, as the policy says", async () => {
-    for (const honoursKey of [false, true]) {
-      const upstream = new Upstream();
-      upstream.honoursKeys = honoursKey;
-      upstream.faults.push("hang");
-      const object = incarnation({ upstream });
-      const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 30, honoursKey } });
+  it("76: a time-out is uncertain where the upstream neither honours keys nor can be asked", async () => {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 30 } });
 
-      const heard = await object.exchange(call);
-      if (!honoursKey) {
-        expect(verdict(heard)).toBe("outcome-uncertain");
-        continue;
-      }
-      expect(heard).toMatchObject({ code: "request-in-flight", afterMs: PAUSE_MS });
-      await object.nextAlarm();
-      expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: true });
-      expect(upstream.effectsOf(call.key)).toBe(1);
-      const keys = upstream.requests.map(({ headers }) => headers.get("idempotency-key"));
-      expect(keys).toEqual([call.key, call.key]);
-    }
+    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    expect(upstream.calls).toBe(1);
+  });
+
+  it("76: a time-out is healed with the same key where the upstream runs a key once", async () => {
+    const upstream = new Upstream();
+    upstream.honoursKeys = true;
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 30, honoursKey: true } });
+
+    expect(await object.exchange(call)).toMatchObject({
+      code: "request-in-flight",
+      afterMs: PAUSE_MS,
+    });
+    await object.nextAlarm();
+    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: true });
+    expect(upstream.effectsOf(call.key)).toBe(1);
+    const keys = upstream.requests.map(({ headers }) => headers.get("idempotency-key"));
+    expect(keys).toEqual([call.key, call.key]);
   });
 
   it.each(["reset-before", "reset-after"] as const)(
@@ -431,7 +440,8 @@ describe("the order", () => {
     expect(upstream.effectsOf(call.key)).toBe(1);
     await next.settled();
     expect(await rowOf(call)).toMatchObject({ state: "final" });
-    if (row !== null) expect((await rowOf(call))?.nonce).not.toBe(row.nonce);
+    expect(row).toMatchObject({ state: "in-flight" });
+    expect((await rowOf(call))?.nonce).not.toBe(row?.nonce);
   });
 
   it("44: a call whose object died is healed, asked for or uncertain, and its late answer changes nothing", async () => {
@@ -532,5 +542,145 @@ describe("the order", () => {
     expect(verdict(await object.exchange(call))).toBe("outcome-erased");
     expect(await rowOf(call)).toMatchObject({ state: "erased", body: null });
     expect(upstream.calls).toBe(1);
+  });
+});
+
+describe("an uncertain key", () => {
+  const uncertain = async () => {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 50 } });
+    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    await object.settled();
+    return { upstream, object, call };
+  };
+  const record = { reason: "Seen in the ledger.", by: "latchkey t1", atMs: 1_800_000_000_000 };
+  const executed: Resolution = {
+    outcome: {
+      kind: "executed",
+      status: 201,
+      headers: [["content-type", "application/json"]],
+      body: new TextEncoder().encode('{"id":"ch_1"}'),
+      link: "/things/ch_1",
+    },
+    record: { ...record, outcome: "executed", status: 201, digest: "d1" },
+  };
+  const notExecuted: Resolution = {
+    outcome: { kind: "not-executed" },
+    record: { ...record, outcome: "not-executed", status: null, digest: "d2" },
+  };
+  const auditOf = ({ tenant, key }: { readonly tenant: string; readonly key: string }) =>
+    env.DB.prepare(
+      "SELECT outcome, reason, decided_by FROM resolutions WHERE tenant = ? AND key = ?",
+    )
+      .bind(tenant, key)
+      .all()
+      .then(({ results }) => results);
+
+  it("76: is what a person says of it, for every retry; the same word again is the same, another is refused", async () => {
+    const { upstream, object, call } = await uncertain();
+    const say = (resolution: Resolution) =>
+      object.run((engine) => engine.resolve(call.tenant, call.key, resolution));
+
+    expect(await say(executed)).toEqual({ kind: "resolved" });
+    expect(await say(executed)).toEqual({ kind: "resolved" });
+    expect(await say(notExecuted)).toEqual({ kind: "refused" });
+
+    expect(await object.exchange(call)).toMatchObject({
+      status: 201,
+      text: '{"id":"ch_1"}',
+      replayed: true,
+    });
+    expect(await rowOf(call)).toMatchObject({ state: "final", status: 201 });
+    expect(await auditOf(call)).toEqual([
+      { outcome: "executed", reason: record.reason, decided_by: record.by },
+    ]);
+    expect(upstream.calls).toBe(1);
+  });
+
+  it("76: that was not executed is free to run, and its resolution is kept", async () => {
+    const { upstream, object, call } = await uncertain();
+    const say = (resolution: Resolution) =>
+      object.run((engine) => engine.resolve(call.tenant, call.key, resolution));
+
+    expect(await say(notExecuted)).toEqual({ kind: "resolved" });
+    expect(await rowOf(call)).toBeNull();
+    expect(await say(notExecuted)).toEqual({ kind: "resolved" });
+    expect(await say(executed)).toEqual({ kind: "refused" });
+    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: false });
+    expect(upstream.calls).toBe(2);
+    expect(await auditOf(call)).toHaveLength(1);
+  });
+
+  it("is resolved only while it is uncertain: not in flight, not final, not unknown", async () => {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf());
+    const say = (key: string) => object.run((engine) => engine.resolve(call.tenant, key, executed));
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    expect(await say(call.key)).toEqual({ kind: "refused" });
+    upstream.release();
+    const heard = await first;
+    expect(await say(call.key)).toEqual({ kind: "refused" });
+    expect(await object.exchange(call)).toMatchObject({ ...heard, replayed: true });
+    expect(await say("never-seen")).toEqual({ kind: "unknown-key" });
+  });
+
+  it("that is resolved after its life lives once more, so that the word can be heard", async () => {
+    const { object, call } = await uncertain();
+    object.time.advance(3_600_000 * 5);
+    await object.run((engine) => engine.resolve(call.tenant, call.key, executed));
+    expect(await object.exchange(call)).toMatchObject({ status: 201, text: '{"id":"ch_1"}' });
+  });
+});
+
+describe("a webhook", () => {
+  it("tells of a final key, signed, under one id, again until it is taken; the outcome waits for none of it", async () => {
+    const upstream = new Upstream();
+    const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const told: { readonly headers: Record<string, string>; readonly body: string }[] = [];
+    const object = incarnation({
+      upstream,
+      parts: {
+        secretNamed: (name) => (name === "HOOK" ? secret : undefined),
+        post: async (request) => {
+          told.push({ headers: Object.fromEntries(request.headers), body: await request.text() });
+          return new Response(null, { status: told.length < 3 ? 500 : 204 });
+        },
+      },
+    });
+    const webhook = { url: "https://hooks.test/", secretName: "HOOK" };
+    const call = exchangeCall(tenantOf(), { policy: { webhook } });
+
+    expect(await object.exchange(call)).toMatchObject({ status: 201 });
+    while (told.length < 1) await scheduler.wait(1);
+    await object.settled();
+    for (let i = 0; i < 3; i++) await object.nextAlarm();
+
+    expect(told).toHaveLength(3);
+    expect(new Set(told.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
+    for (const { headers, body } of told) {
+      expect(headers["idempotency-key"]).toBe(headers["webhook-id"]);
+      const at = new Date(Number(headers["webhook-timestamp"]) * 1000);
+      const signed = new Webhook(secret).sign(headers["webhook-id"] ?? "", at, body);
+      expect(headers["webhook-signature"]).toBe(signed);
+      expect(JSON.parse(body)).toMatchObject({ data: { key: call.key, status: 201 } });
+    }
+    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: true });
+    expect(upstream.calls).toBe(1);
+  });
+
+  it("without its secret is not sent, and the outcome stands", async () => {
+    const upstream = new Upstream();
+    const object = incarnation({ upstream });
+    const webhook = { url: "https://hooks.test/", secretName: "MISSING" };
+    const call = exchangeCall(tenantOf(), { policy: { webhook } });
+    expect(await object.exchange(call)).toMatchObject({ status: 201 });
+    await object.settled();
+    expect(object.alerts).toContain("webhook-failed");
+    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: true });
   });
 });

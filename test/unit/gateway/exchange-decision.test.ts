@@ -60,6 +60,8 @@ const step = fc.record({
   ),
 });
 
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
 type Moment = {
   readonly before: ExchangeState;
   readonly event: ExchangeEvent;
@@ -68,7 +70,7 @@ type Moment = {
 };
 
 /** Everything that happens to one exchange. */
-const history = (terms: Terms, steps: readonly fc.TypeOf<typeof step>[]): Moment[] => {
+const history = (terms: Terms, steps: readonly Step[]): Moment[] => {
   let state = firstCall(1, T0);
   let nowMs = T0;
   const moments: Moment[] = [];

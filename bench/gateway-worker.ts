@@ -23,7 +23,9 @@ const ProductKeyObject: new (
 
 export class KeyObject extends ProductKeyObject {
   override exchange(call: ExchangeCall): Promise<ExchangeReply> {
-    return call.request.target === "/empty" ? Promise.resolve(EMPTY) : super.exchange(call);
+    return call.operation === undefined && call.request.target === "/empty"
+      ? Promise.resolve(EMPTY)
+      : super.exchange(call);
   }
 }
 

@@ -14,6 +14,12 @@ const SHOWN = [
   ["crash-per-key", "the same with one object for each key"],
   ["crash-changing", "the same, with another `KEY_OBJECTS` in every life"],
   [
+    "crash-gateway-1",
+    "SIGKILL of the whole server between clients and upstreams that drop, reset, fail, delay and accept late, by seed: one that runs keys once, one that can be asked, one that does neither, and payouts by a processor of one of these kinds",
+  ],
+  ["crash-gateway-per-key", "the same with one object for each key"],
+  ["crash-gateway-changing", "the same, with another `KEY_OBJECTS` in every life"],
+  [
     "storage-faults",
     "batches and reads that are lost, late, repeated, turned away or stalled, object storage that fails, two incarnations of every object, over HTTP",
   ],

@@ -23,6 +23,7 @@ import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
 import { retryAdviceRoute } from "./http/retry-advice.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
+import { checkProcessors } from "./http/processors.ts";
 import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
 import { resolutionRoute, uncertainKeysRoute } from "./http/uncertain-keys.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
@@ -116,10 +117,14 @@ const createRoutes = <Env>(
   }: RouteParts = {},
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
+  const read = (env: Bindings): EngineSettings => {
+    checkProcessors(operations, env);
+    return readSettings(env);
+  };
   const routes = new Hono<HttpEnv>();
   const hasOwnTokens = host?.authenticate === undefined;
   const configured: MiddlewareHandler<HttpEnv> = async (c, next) => {
-    c.set("latchkey.settings", readSettings(c.env));
+    c.set("latchkey.settings", read(c.env));
     c.set("latchkey.authenticator", authenticator);
     await next();
   };
@@ -144,7 +149,7 @@ const createRoutes = <Env>(
 
   use(identified);
   // It has to answer where nothing else does: with settings that are wrong.
-  route("GET", "/healthz", healthRoute(readSettings, host === undefined ? ownSchema : hostSchema));
+  route("GET", "/healthz", healthRoute(read, host === undefined ? ownSchema : hostSchema));
   use(configured);
   use(crossOrigin);
   for (const operation of operations)

@@ -89,6 +89,15 @@ export {
   type PlanContext,
 } from "./operations/define-operation.ts";
 export {
+  declined,
+  defineExternalOperation,
+  type ExternalDefinition,
+  type ExternalStep,
+  type ProcessorAnswer,
+  type ProcessorCall,
+  type StepEnd,
+} from "./operations/external-step.ts";
+export {
   defineQuery,
   noSearch,
   pageOf,

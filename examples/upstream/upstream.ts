@@ -51,6 +51,8 @@ export type UpstreamOptions = {
   readonly port?: number;
   /** What goes wrong with the next call, if anything. It is asked once for each POST, PATCH, PUT and DELETE. */
   readonly nextFault?: (effects: number) => Fault | undefined;
+  /** Told of every call that may change something, and of what went wrong with it. */
+  readonly onCall?: (call: { readonly key: string | null; readonly fault: Fault | null }) => void;
   /** Whether a key is carried out once here, too: the answer is kept, and given again. */
   readonly honoursKey?: boolean;
   /** Of every answer, and of the late ones, milliseconds. */
@@ -102,6 +104,7 @@ type Answer = {
 export const startUpstream = async ({
   port = 0,
   nextFault = () => undefined,
+  onCall = () => undefined,
   honoursKey = false,
   delayMs = 0,
   lateMs = 500,
@@ -140,6 +143,7 @@ export const startUpstream = async ({
   const call = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     calls += 1;
     const fault = nextFault(effects.length);
+    onCall({ key: header(request, "idempotency-key"), fault: fault ?? null });
     if (fault === "drop-before") return void request.socket.destroy();
     const body = await readAll(request);
     if (fault === "fail-before") return send(response, 503, { error: "not now" });

@@ -110,7 +110,7 @@ export const parseGateway = (env: object): Gateway => {
   return { routes, fallback };
 };
 
-const textOf = (env: object, name: string): string => {
+export const textOf = (env: object, name: string): string => {
   const value: unknown = Reflect.get(env, name);
   return typeof value === "string" ? value.trim() : "";
 };
@@ -131,6 +131,60 @@ const fixedTenant = z
 /** What the tenant is called whose keys belong to one credential: this, and a keyed hash. */
 export const CREDENTIAL_TENANT = "credential:";
 
+/** How an upstream is called and judged. */
+export const policyMembers = {
+  timeoutMs: z
+    .number()
+    .int()
+    .min(UPSTREAM_TIMEOUT_MS_MIN)
+    .max(UPSTREAM_TIMEOUT_MS_MAX)
+    .default(UPSTREAM_TIMEOUT_MS_DEFAULT),
+  finalStatuses: z.array(status).min(1).nullable().default(null),
+  honoursKey: z.boolean().default(false),
+  status: z
+    .strictObject({
+      path: z
+        .string()
+        .regex(/^\/[^\s#]*$/, "is not a path")
+        .refine((path) => path.includes("{key}"), "does not say where the {key} goes"),
+      absenceIsFinal: z.boolean().default(false),
+      quietMs: z.number().int().min(0).max(STATUS_QUIET_MS_MAX).default(STATUS_QUIET_MS_DEFAULT),
+    })
+    .nullable()
+    .default(null),
+  heal: z
+    .strictObject({
+      attemptsMax: z.number().int().min(0).max(HEAL_ATTEMPTS_MAX).default(HEAL_ATTEMPTS_DEFAULT),
+      elapsedSecondsMax: z
+        .number()
+        .int()
+        .min(0)
+        .max(KEY_LIFETIME_SECONDS_MAX)
+        .default(HEAL_ELAPSED_SECONDS_DEFAULT),
+    })
+    .prefault({}),
+};
+
+const policySchema = z.object(policyMembers);
+
+/** The same, as an exchange goes by it. */
+export const policyOf = ({
+  timeoutMs,
+  finalStatuses,
+  honoursKey,
+  status: asked,
+  heal,
+}: z.output<typeof policySchema>): Pick<
+  ExchangePolicy,
+  "timeoutMs" | "finalStatuses" | "honoursKey" | "status" | "heal"
+> => ({
+  timeoutMs,
+  finalStatuses,
+  honoursKey,
+  status: asked,
+  heal: { attemptsMax: heal.attemptsMax, elapsedMsMax: heal.elapsedSecondsMax * 1000 },
+});
+
 const routeSchema = z
   .strictObject({
     name: z.string().min(1).max(64).optional(),
@@ -142,12 +196,7 @@ const routeSchema = z
         "is not a path pattern: segments, * for one segment, ** at the end for the rest",
       ),
     upstream: z.string().optional(),
-    timeoutMs: z
-      .number()
-      .int()
-      .min(UPSTREAM_TIMEOUT_MS_MIN)
-      .max(UPSTREAM_TIMEOUT_MS_MAX)
-      .default(UPSTREAM_TIMEOUT_MS_DEFAULT),
+    ...policyMembers,
     keyLifetimeSeconds: seconds(ROUTE_KEY_LIFETIME_SECONDS_MIN, KEY_LIFETIME_SECONDS_MAX).default(
       KEY_LIFETIME_SECONDS,
     ),
@@ -157,30 +206,6 @@ const routeSchema = z
       .max(100)
       .nullable()
       .default(null),
-    finalStatuses: z.array(status).min(1).nullable().default(null),
-    honoursKey: z.boolean().default(false),
-    status: z
-      .strictObject({
-        path: z
-          .string()
-          .regex(/^\/[^\s#]*$/, "is not a path")
-          .refine((path) => path.includes("{key}"), "does not say where the {key} goes"),
-        absenceIsFinal: z.boolean().default(false),
-        quietMs: z.number().int().min(0).max(STATUS_QUIET_MS_MAX).default(STATUS_QUIET_MS_DEFAULT),
-      })
-      .nullable()
-      .default(null),
-    heal: z
-      .strictObject({
-        attemptsMax: z.number().int().min(0).max(HEAL_ATTEMPTS_MAX).default(HEAL_ATTEMPTS_DEFAULT),
-        elapsedSecondsMax: z
-          .number()
-          .int()
-          .min(0)
-          .max(KEY_LIFETIME_SECONDS_MAX)
-          .default(HEAL_ELAPSED_SECONDS_DEFAULT),
-      })
-      .prefault({}),
     missingKey: z.enum(["reject", "pass"]).default("reject"),
     protect: z.boolean().default(true),
     waitSeconds: z.number().int().min(0).max(WAIT_SECONDS_MAX).default(0),
@@ -245,7 +270,6 @@ const toRoute = (
     }
   }
   if (typeof upstream === "string" || faults.length > 0) return { faults };
-  const { heal } = input;
   return {
     faults,
     route: {
@@ -261,13 +285,9 @@ const toRoute = (
       policy: {
         route: input.name ?? `${input.method} ${input.path}`,
         upstream,
-        timeoutMs: input.timeoutMs,
+        ...policyOf(input),
         keyLifetimeSeconds: input.keyLifetimeSeconds,
         tombstoneSeconds: input.tombstoneSeconds,
-        finalStatuses: input.finalStatuses,
-        honoursKey: input.honoursKey,
-        status: input.status,
-        heal: { attemptsMax: heal.attemptsMax, elapsedMsMax: heal.elapsedSecondsMax * 1000 },
         keepHeaders: input.keepHeaders,
         webhook: input.webhook,
       },
@@ -276,7 +296,7 @@ const toRoute = (
 };
 
 /** Where it is, or why it is nowhere. */
-const upstreamOf = (text: string, env: object): Upstream | string => {
+export const upstreamOf = (text: string, env: object): Upstream | string => {
   if (text === "") return "is not set, and there is no UPSTREAM_ORIGIN";
   const binding = /^service:(\w+)$/.exec(text)?.[1];
   if (binding !== undefined) {

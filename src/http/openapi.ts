@@ -194,6 +194,9 @@ const operationEntry = (operation: Operation): Schema => ({
     ...problemResponses(
       [
         ...KEYED.map((code) => [code, PROBLEMS[code]] as const),
+        ...(operation.external === null
+          ? []
+          : [["outcome-uncertain", PROBLEMS["outcome-uncertain"]] as const]),
         ...Object.entries(operation.refusals),
       ],
       ["operation-failed", ...Object.keys(operation.refusals)],

@@ -6,6 +6,7 @@ import {
   REFUSAL_HEADERS,
   type StoredResponse,
 } from "../idempotency/stored-response.ts";
+import { heldText } from "./held.ts";
 import type { Submission } from "./submission.ts";
 
 const textMap = z
@@ -45,6 +46,8 @@ export type JournalEntry = {
   readonly createdAtMs: number;
   readonly forgetAtS: number;
   readonly record: KeyRecord;
+  /** What an external step goes on with, as JSON, while the row is open; null where there is none. */
+  readonly held: string | null;
 };
 
 /** What a claim gives back of its row: all that SQL decided. */
@@ -86,7 +89,8 @@ export const parseClaimRow = (
     forgetAtS: submission.forgetAtS,
   };
   if (accepted && submission.opens === true) {
-    return { ...claim, record: { ...claimed, state: "in-flight", link: null } };
+    const held = heldText(plan);
+    return { ...claim, held, record: { ...claimed, state: "in-flight", link: null } };
   }
   const response: StoredResponse = accepted
     ? {
@@ -97,6 +101,7 @@ export const parseClaimRow = (
     : stored(status, REFUSAL_HEADERS, body);
   return {
     ...claim,
+    held: null,
     record: { ...claimed, state: "final", link: accepted ? plan.answer.link : null, response },
   };
 };
@@ -126,6 +131,7 @@ export const parseRecordRow = (row: unknown): JournalEntry => {
     object: r.object,
     createdAtMs: r.created_at_ms,
     forgetAtS: r.forget_at_s,
+    held: state === "in-flight" || state === "uncertain" ? r.body : null,
     record,
   };
 };

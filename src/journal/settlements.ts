@@ -4,11 +4,13 @@
  * nothing else, so that it may be sent late, twice, or after another one. The first final state stands.
  */
 import { z } from "zod";
+import type { StoredResponse } from "../idempotency/stored-response.ts";
+import type { Effect } from "../kernel/plan.ts";
 import { sql, type Sql, trusted } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
 import type { JournalPlace } from "./journal.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
-import { RECORD_COLUMNS } from "./statements.ts";
+import { effectStatement, RECORD_COLUMNS } from "./statements.ts";
 
 /** A person's decision about an uncertain key, as it is kept for the audit. */
 export type ResolutionRecord = {
@@ -33,6 +35,8 @@ export type Settlement = {
         readonly state: "final";
         readonly status: number;
         readonly refusal: string | null;
+        /** Of an operation's own answer. */
+        readonly headers: StoredResponse["headers"];
         /** Empty where the bytes are in the object. */
         readonly body: string;
         readonly link: string | null;
@@ -43,6 +47,8 @@ export type Settlement = {
     /** Nothing was executed: the key is as if it had never been used. */
     | { readonly state: "free" };
   readonly resolution: ResolutionRecord | null;
+  /** What happens in the database together with it: what was held is settled, or released. */
+  readonly effects?: readonly Effect[];
 };
 
 /** Settles rows of one tenant, in one transaction; gives back how they stand afterwards. */
@@ -67,7 +73,9 @@ export const settleRecords = async (
 const statementsOf = (settlement: Settlement): Sql[] => {
   const { tenant, key, nonce, attempt, to, resolution } = settlement;
   const open = sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND attempt <= ${attempt} AND state IN ${trusted(to.state === "uncertain" ? "('in-flight')" : "('in-flight', 'uncertain')")}`;
-  // Before the row changes: it is part of the audit only if it is what settles the row.
+  // Before the row changes, so that they are applied if, and only if, it is this that changes it.
+  const effects = (settlement.effects ?? []).map((effect) => effectStatement(tenant, effect, open));
+  // Likewise: it is part of the audit only if it is what settles the row.
   const audit =
     resolution === null
       ? []
@@ -78,7 +86,8 @@ const statementsOf = (settlement: Settlement): Sql[] => {
     case "final":
       return [
         ...audit,
-        sql`UPDATE journal SET state = 'final', attempt = ${attempt}, status = ${to.status}, refusal = ${to.refusal}, headers = '{}', body = ${to.body}, link = ${to.link}, expires_at_s = ${to.expiresAtS}, forget_at_s = ${to.forgetAtS} WHERE ${open}`,
+        ...effects,
+        sql`UPDATE journal SET state = 'final', attempt = ${attempt}, status = ${to.status}, refusal = ${to.refusal}, headers = ${JSON.stringify(to.headers)}, body = ${to.body}, link = ${to.link}, expires_at_s = ${to.expiresAtS}, forget_at_s = ${to.forgetAtS} WHERE ${open}`,
       ];
     case "uncertain":
       return [
@@ -86,7 +95,7 @@ const statementsOf = (settlement: Settlement): Sql[] => {
         sql`UPDATE journal SET state = 'uncertain', attempt = ${attempt} WHERE ${open}`,
       ];
     case "free":
-      return [...audit, sql`DELETE FROM journal WHERE ${open}`];
+      return [...audit, ...effects, sql`DELETE FROM journal WHERE ${open}`];
   }
 };
 
@@ -143,13 +152,17 @@ const resolutionRow = z.object({
   outcome: z.enum(["executed", "not-executed"]),
 });
 
-/** Releases a claim that nobody called for: deleted if it is still as it was read. */
+/**
+ * Releases a claim that nobody called for: deleted if it is still as it was read.
+ * @param effects give back what was held with it
+ */
 export const releaseClaim = async (
   db: Database,
   { tenant, key }: JournalPlace,
   { nonce, attempt }: Pick<JournalEntry, "nonce" | "attempt">,
+  effects: readonly Effect[],
 ): Promise<void> => {
   await settleRecords(db, [
-    { tenant, key, nonce, attempt, to: { state: "free" }, resolution: null },
+    { tenant, key, nonce, attempt, to: { state: "free" }, resolution: null, effects },
   ]);
 };

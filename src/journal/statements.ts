@@ -14,6 +14,7 @@ import { REFUSAL_HEADERS, answerHeaders } from "../idempotency/stored-response.t
 import type { JsonObject } from "../kernel/json.ts";
 import type { Computed, Condition, Effect, Row } from "../kernel/plan.ts";
 import { joinSql, type Sql, sql, trusted } from "../kernel/sql.ts";
+import { heldText } from "./held.ts";
 import type { Submission } from "./submission.ts";
 
 /** One try to commit a submission. */
@@ -90,7 +91,7 @@ const claim = (send: Send): Sql => {
   const isAgain = sql`EXISTS (SELECT 1 FROM journal WHERE tenant = ${s.tenant} AND key = ${s.key} AND nonce = ${send.nonce})`;
   const accepted =
     s.opens === true
-      ? { state: "in-flight", headers: null, body: null, link: null }
+      ? { state: "in-flight", headers: null, body: heldText(s.plan), link: null }
       : {
           state: "final",
           headers: JSON.stringify(answerHeaders(answer.status, answer.link)),
@@ -131,8 +132,9 @@ const condition = (tenant: string, { table, where, matches }: Condition): Sql =>
 const acceptedClaim = ({ submission: { tenant, key }, nonce }: Send): Sql =>
   sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND deliveries = 1 AND refusal IS NULL`;
 
-const effectStatement = (tenant: string, effect: Effect, accepted: Sql): Sql => {
-  const onlyIf = sql`EXISTS (SELECT 1 FROM journal WHERE ${accepted})`;
+/** @param row the condition on the tenant's journal row under which the effect is applied */
+export const effectStatement = (tenant: string, effect: Effect, row: Sql): Sql => {
+  const onlyIf = sql`EXISTS (SELECT 1 FROM journal WHERE ${row})`;
   const table = trusted(effect.table);
   switch (effect.kind) {
     case "insert":

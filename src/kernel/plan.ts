@@ -120,6 +120,8 @@ export type Plan<Refusal extends string = string> = {
   /** Applied in order, only if every guard holds. */
   readonly effects: readonly Effect[];
   readonly answer: Answer;
+  /** What an operation with an external step goes on with: kept with the claim for as long as that is open. */
+  readonly held?: JsonObject;
 };
 
 /**

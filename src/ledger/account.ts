@@ -18,6 +18,9 @@ export const systemAccountId = (currencyCode: string): string => `system:${curre
 export const isSystemAccount = (id: unknown): boolean =>
   typeof id === "string" && id.startsWith("system:");
 
+/** Any account that there is, also those that money is only on its way through. */
+export const accountName = z.union([accountId, z.string().regex(/^system:[A-Z]{3}(:[a-z-]+)?$/)]);
+
 /** Any account that a transfer may name. */
 export const accountReference = z.union([accountId, z.string().regex(/^system:[A-Z]{3}$/)]);
 

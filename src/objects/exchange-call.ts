@@ -1,18 +1,28 @@
 /** What the Worker asks of a key object about an exchange, and what it gets: plain data and streams, safe to send by RPC. */
 import type { ProblemCode } from "../contract/problems.ts";
 import type { ExchangePolicy, ExchangeRequest, HeaderPairs } from "../gateway/exchange.ts";
-import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import type { Fingerprinted, MemberHashes } from "../idempotency/fingerprint.ts";
 import type { ResolutionRecord } from "../journal/settlements.ts";
 import type { JsonObject } from "../kernel/json.ts";
 
-/** One keyed request to an upstream, authenticated and read. */
-export type ExchangeCall = {
+/** One keyed request whose effect is outside, authenticated and read. */
+export type ExchangeCall = UpstreamCall | OperationCall;
+
+/** What goes to an upstream as it came. */
+export type UpstreamCall = Asked & {
+  readonly policy: ExchangePolicy;
+  readonly request: ExchangeRequest;
+  readonly operation?: undefined;
+};
+
+/** What an operation with an external step was asked; its schema is not judged yet. */
+export type OperationCall = Asked & { readonly operation: Fingerprinted };
+
+type Asked = {
   readonly tenant: string;
   readonly key: string;
   /** The name of the object that is asked. */
   readonly object: string;
-  readonly policy: ExchangePolicy;
-  readonly request: ExchangeRequest;
   /** Of the request, in the version that the Worker that asks knows best. */
   readonly fingerprint: string;
   readonly fingerprintVersion: number;

@@ -12,7 +12,7 @@
  * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters) only spares work.
  */
 import type { ProblemCode } from "../contract/problems.ts";
-import type { HeaderPairs, Upstream } from "../gateway/exchange.ts";
+import type { ExchangePolicy, HeaderPairs, Upstream } from "../gateway/exchange.ts";
 import {
   type ExchangeEvent,
   type ExchangeState,
@@ -33,14 +33,16 @@ import {
 import { isNearlyFull } from "../journal/capacity.ts";
 import type { Database } from "../journal/database.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
+import { ReadFailed } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import { findResolution, releaseClaim, takeOver } from "../journal/settlements.ts";
 import type { Fate, Submission } from "../journal/submission.ts";
 import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
-import { type Randomness, timeOrderedId } from "../kernel/ids.ts";
+import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   BATCH_LIFE_MS,
+  BODY_BYTES_MAX,
   COMMIT_BUDGET_MS,
   EXCHANGE_ALARM_MS,
   EXCHANGE_FLIGHTS_MAX,
@@ -62,13 +64,21 @@ import { Gather } from "../kernel/gather.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Alarm } from "./alarm.ts";
 import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
-import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
-import { type Exchange, keyRecordOf } from "./exchange-record.ts";
+import type {
+  ExchangeCall,
+  ExchangeReply,
+  Resolution,
+  ResolutionReply,
+  UpstreamCall,
+} from "./exchange-call.ts";
+import { type Exchange, keyRecordOf, type StepWork } from "./exchange-record.ts";
 import { postponed, postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
 import { callRequest, type SendUpstream, statusRequest } from "./exchange-upstream.ts";
 import { Waiters } from "./exchange-waiters.ts";
 import { webhookRequest } from "./exchange-webhook.ts";
+import { type AfterFate, afterFate, type RunEnd, withoutOutcome } from "./run-decision.ts";
 import { Exchanges, type ExchangeStorage } from "./exchanges.ts";
+import { type ExternalSteps, invalid, type StepOutcome } from "./external-steps.ts";
 import type { Erasure, KeyStatus } from "./key-call.ts";
 
 export type ExchangeEngineSetup = {
@@ -89,6 +99,8 @@ export type ExchangeEngineSetup = {
   readonly health: OriginHealth;
   /** How long before the next try, milliseconds; `attempt` is the number of the one that has failed, from 1. */
   readonly pauseBefore: (attempt: number, route: string) => number;
+  /** The operations that have an external step. */
+  readonly steps: ExternalSteps;
   readonly keptHeaders: (headers: Headers, keepHeaders: readonly string[] | null) => HeaderPairs;
   /** Undefined for a version that this build does not know: 503, never a guess. */
   readonly fingerprintIn: (call: ExchangeCall, version: number) => string | undefined;
@@ -122,6 +134,14 @@ type Known = {
 /** A claim in the journal that is this object's to carry out. */
 type Claim = Pick<Exchange, "nonce" | "createdAtMs" | "expiresAtS" | "forgetAtS"> & {
   readonly attempt: number;
+  readonly held: JournalEntry["held"];
+};
+
+/** Nothing stands in the way of a claim. */
+type Ready = {
+  readonly policy: ExchangePolicy;
+  /** What is claimed, planned anew each time. Throws what reading throws. */
+  readonly submission: (db: Database) => Promise<Submission>;
 };
 
 export class ExchangeEngine {
@@ -138,8 +158,7 @@ export class ExchangeEngine {
   constructor(setup: ExchangeEngineSetup) {
     this.#setup = setup;
     this.#exchanges = new Exchanges(setup.storage);
-    const { databaseFor, keepAlive, alert } = setup;
-    this.#settling = new Settling({ exchanges: this.#exchanges, databaseFor, keepAlive, alert });
+    this.#settling = new Settling({ ...setup, exchanges: this.#exchanges });
   }
 
   /** Answers one keyed request: calls the upstream once, replays its answer, or says why not. */
@@ -236,7 +255,7 @@ export class ExchangeEngine {
 
   /** Single flight: from here on the key runs in this object. Whoever asked need not stay. */
   async #start(call: ExchangeCall): Promise<ExchangeReply> {
-    const size = call.request.body.byteLength;
+    const size = call.operation === undefined ? call.request.body.byteLength : BODY_BYTES_MAX;
     if (
       this.#flights.size >= EXCHANGE_FLIGHTS_MAX ||
       this.#requestBytes + size > EXCHANGE_REQUEST_BYTES_MAX
@@ -311,7 +330,10 @@ export class ExchangeEngine {
       alert("database-unknown", { error: String(error) });
       return unavailable("Where the tenant's records are could not be found out.");
     }
-    const upstream = upstreamName(call.policy.upstream);
+    const ready = this.#readyFor(call);
+    if (!("policy" in ready)) return this.#withoutCall(call, ready);
+    const { policy } = ready;
+    const upstream = upstreamName(policy.upstream);
     const admission = isNearlyFull(db, databaseBytesMax, clock())
       ? ({ admitted: false, afterMs: RETRY_FULL_MS } as const)
       : health.admit(upstream, clock());
@@ -326,32 +348,94 @@ export class ExchangeEngine {
         }),
       );
     }
-    const fate = await this.#setup.commit(db, submissionOf(call, clock()));
+    let end: RunEnd<JournalEntry>;
+    try {
+      end = await this.#commitClaim(ready, db);
+    } catch (error) {
+      // Made by what plans, so that nothing was claimed.
+      health.observe(upstream, "not-called", clock());
+      alert("operation-defect", { route: policy.route, error: String(error) });
+      // The key may have had its answer before the operation broke.
+      return this.#withoutCall(call, problem("internal-error"));
+    }
     if (CRASH_POINTS) await crashPoint("exchange-claimed");
-    if (fate.kind === "recorded" && fate.own && fate.entry.record.state === "in-flight") {
-      return this.#call(call, claimOf(fate.entry), recorded);
+    if (end.do === "recall" && end.own && end.entry.record.state === "in-flight") {
+      return this.#call(call, policy, claimOf(end.entry), recorded);
     }
     health.observe(upstream, "not-called", clock());
-    switch (fate.kind) {
-      case "recorded":
-        return this.#recall(call, fate.entry, recorded);
-      case "stale":
+    switch (end.do) {
+      case "recall":
+        return this.#recall(call, end.entry, recorded, end.own);
       case "unavailable":
-        return unavailable("The database did not answer: nothing was sent.");
+        return unavailable(`${end.reason} Nothing was sent.`);
       case "unknown":
         // A claim that lands late is in flight without an intent: it is taken over by the retry, or released.
         return unknown();
     }
   }
 
-  /** Answers from a journal row that this request did not make. Leads to a call only if it was never called for. */
+  /** How it is to be called, and of an operation that its input is valid; else why nothing can be claimed. */
+  #readyFor(call: ExchangeCall): Ready | ExchangeReply {
+    const { clock, randomness, steps } = this.#setup;
+    const nowMs = clock();
+    if (call.operation === undefined) {
+      return { policy: call.policy, submission: () => Promise.resolve(submissionOf(call, nowMs)) };
+    }
+    const valid = steps.validate(call.operation);
+    if (!valid.ok) return problem("request-invalid", { members: invalid(valid.failure) });
+    const policy = this.#policyFor(call);
+    if (policy === undefined) return notConfigured();
+    // The same ids for every plan of this request.
+    const ids = new IdSource(() => timeOrderedId(nowMs, randomness));
+    return { policy, submission: (db) => steps.hold(call, valid.value, db, ids, nowMs) };
+  }
+
+  /** Undefined: an operation's processor is not configured. */
+  #policyFor(call: ExchangeCall): ExchangePolicy | undefined {
+    return call.operation === undefined
+      ? call.policy
+      : this.#setup.steps.policyOf(call.operation.operation);
+  }
+
+  /** Claims, with what an operation holds; planned again as long as its facts change meanwhile. */
+  async #commitClaim({ submission }: Ready, db: Database): Promise<RunEnd<JournalEntry>> {
+    let mayYetCommit = false;
+    for (let round = 0; ; round++) {
+      let planned: Submission;
+      try {
+        planned = await submission(db);
+      } catch (error) {
+        if (!(error instanceof ReadFailed) && !mayYetCommit) throw error;
+        return withoutOutcome(mayYetCommit, "The database did not answer.");
+      }
+      const fate = await this.#setup.commit(db, planned);
+      const next: AfterFate<JournalEntry> = afterFate(fate, mayYetCommit, round);
+      if (next.do !== "plan-again") return next;
+      mayYetCommit = next.mayYetCommit;
+    }
+  }
+
+  /** Answers from a journal row; of an operation it may be this request's own, refused with the claim. Leads to a call only if it was never called for. */
   async #recall(
     call: ExchangeCall,
     entry: JournalEntry,
     recorded?: (is: boolean) => void,
+    own = false,
   ): Promise<ExchangeReply> {
     const { record } = entry;
     const decision = decide({ kind: "record", record }, this.#askingOf(call), this.#setup.clock());
+    if (decision.do === "replay" && !isUpstreams(entry.operation)) {
+      // The row of an operation has the whole answer.
+      const { status, headers, body } = decision.response;
+      return {
+        kind: "answer",
+        status,
+        headers: Object.entries(headers),
+        body: new TextEncoder().encode(body),
+        expiresAtS: decision.expiresAtS,
+        replayed: !own,
+      };
+    }
     const needsObject = decision.do === "replay" || decision.do === "recover";
     if (needsObject && entry.object !== call.object) {
       // Keys were spread over objects anew since the claim: the one that has it answers, and is the only one to call.
@@ -377,7 +461,9 @@ export class ExchangeEngine {
     recorded: (is: boolean) => void,
   ): Promise<ExchangeReply> {
     const { clock, randomness, databaseFor, health } = this.#setup;
-    const upstream = upstreamName(call.policy.upstream);
+    const policy = this.#policyFor(call);
+    if (policy === undefined) return notConfigured();
+    const upstream = upstreamName(policy.upstream);
     const nonce = timeOrderedId(clock(), randomness);
     try {
       const db = await databaseFor(call.tenant);
@@ -394,17 +480,22 @@ export class ExchangeEngine {
     if (!admission.admitted) {
       return problem("request-in-flight", { afterMs: admission.afterMs });
     }
-    return this.#call(call, { ...claimOf(entry), nonce, attempt: entry.attempt + 1 }, recorded);
+    const claim = { ...claimOf(entry), nonce, attempt: entry.attempt + 1 };
+    return this.#call(call, policy, claim, recorded);
   }
 
   /** The intent, then the call. */
   async #call(
     call: ExchangeCall,
+    calledBy: ExchangePolicy,
     claim: Claim,
     recorded: (is: boolean) => void,
   ): Promise<ExchangeReply> {
-    const { alarm, clock, health, alert } = this.#setup;
-    const { policy, request } = call;
+    const { alarm, clock, health, alert, steps } = this.#setup;
+    const { policy, request, work } =
+      call.operation === undefined
+        ? { ...call, work: null }
+        : steps.sending(call, claim.held, calledBy);
     const nowMs = clock();
     const exchange: Exchange = {
       tenant: call.tenant,
@@ -428,6 +519,7 @@ export class ExchangeEngine {
         requestId: call.requestId,
         origin: call.origin,
       },
+      work,
       answer: null,
       unstored: null,
       link: null,
@@ -456,11 +548,17 @@ export class ExchangeEngine {
   }
 
   /** Nothing was sent: the claim is released, now or by the hourly pass. */
-  async #giveBack({ tenant, key, nonce, state }: Exchange): Promise<void> {
+  async #giveBack(exchange: Exchange): Promise<void> {
+    const { tenant, key, nonce, state, work } = exchange;
+    const { steps, clock } = this.#setup;
     try {
+      const free: ExchangeState = { ...state, kind: "free", afterMs: 0 };
+      const effects =
+        work === null ? [] : steps.effectsOf({ ...exchange, state: free }, work, clock());
       if (this.#exchanges.find(key)?.nonce === nonce) this.#exchanges.remove(key);
       const db = await this.#setup.databaseFor(tenant);
-      const released = releaseClaim(db, { tenant, key }, { nonce, attempt: state.attempt });
+      const claim = { nonce, attempt: state.attempt };
+      const released = releaseClaim(db, { tenant, key }, claim, effects);
       await withTimeout(released, SEND_TIMEOUT_MS);
     } catch (error) {
       this.#setup.alert("claim-not-released", { error: String(error) });
@@ -533,11 +631,12 @@ export class ExchangeEngine {
     event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
   ): Promise<ExchangeReply> {
     const { clock, alarm } = this.#setup;
-    const { key } = exchange;
+    const { key, work } = exchange;
     await alarm.load();
     // Answers come one by one; each would wait for a disk of its own, and hold up everything else meanwhile.
     await this.#outcomes.end();
     const nowMs = clock();
+    if (work !== null) return this.#finishWork(exchange, work, answer.status, spooled, event);
     const link = answer.headers.find(([name]) => name === "location")?.[1] ?? null;
     const stored = this.#exchanges.update(key, exchange.nonce, (now) => {
       const state = this.#next(now, event, nowMs);
@@ -565,6 +664,60 @@ export class ExchangeEngine {
       this.#exchanges.removeChunks(key);
     });
     return { kind: "stream", status, headers, body, expiresAtS };
+  }
+
+  /**
+   * The same for an operation's processor: its answer is what the step makes of it. Told once the database has settled
+   * what was held, too, so that whoever hears it finds the money moved; or, if the database does not answer, all the
+   * same, for it is durable, and settled by the alarm.
+   */
+  async #finishWork(
+    exchange: Exchange,
+    work: StepWork,
+    status: number,
+    spooled: Spooled,
+    event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
+  ): Promise<ExchangeReply> {
+    const { clock, alarm, steps, alert } = this.#setup;
+    const { key, nonce } = exchange;
+    const nowMs = clock();
+    const isShort = spooled.kind === "whole" && spooled.chunks === 0;
+    if (spooled.kind === "oversize") await spooled.rest.cancel();
+    if (!isShort) this.#exchanges.removeChunks(key);
+    let outcome: StepOutcome;
+    try {
+      outcome = steps.outcome(exchange, work, status, isShort ? spooled.first : null, nowMs);
+    } catch (error) {
+      // Something has happened there, and the step cannot say what: as doubtful as no answer.
+      alert("step-defect", { operation: work.operation, error: String(error) });
+      const { attempt } = exchange.state;
+      const pauseMs = this.#setup.pauseBefore(exchange.state.sends, exchange.route);
+      return this.#step(
+        exchange,
+        event.kind === "asked"
+          ? { ...event, found: "unknown", pauseMs }
+          : { kind: "judged", attempt, verdict: "maybe-executed", pauseMs },
+      );
+    }
+    const { body, link, headers } = outcome;
+    const final =
+      event.kind === "asked"
+        ? { ...event, stored: true }
+        : ({ kind: "judged", attempt: event.attempt, verdict: "final", pauseMs: 0 } as const);
+    const answer = { status: outcome.status, headers };
+    const stored = this.#exchanges.update(key, nonce, (now) => {
+      const state = this.#next(now, final, nowMs);
+      if (state === undefined) return undefined;
+      const ended = { ...now, state, answer, link, work: outcome.work };
+      return { exchange: this.#closed(ended, nowMs), bytes: body };
+    });
+    if (stored === undefined) return this.#standing(key);
+    await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
+    if (CRASH_POINTS) await crashPoint("exchange-stored");
+    this.#tellSoon(stored);
+    await this.#settling.tried(key);
+    const { expiresAtS } = stored;
+    return { kind: "answer", ...answer, body, expiresAtS, replayed: false };
   }
 
   /** What is kept once there is nothing more to send: the input goes. */
@@ -649,7 +802,9 @@ export class ExchangeEngine {
   }
 
   #replay(exchange: Exchange, replayed: boolean): ExchangeReply {
-    const { answer, state, unstored, link, expiresAtS, key, left } = exchange;
+    const { answer, state, unstored, link, expiresAtS, key, left, settling } = exchange;
+    // The journal did not take it, or we died over it: whoever asks need not wait for the alarm's pause.
+    if (settling !== null && settling.tries > 0) this.#settling.soon(key);
     if (left === "expired" || isExpired(exchange, this.#setup.clock())) {
       return problem("idempotency-key-expired", { members: linkMember(link) });
     }
@@ -919,7 +1074,7 @@ export class ExchangeEngine {
   lookUp(key: string): KeyStatus | undefined {
     const exchange = this.#exchanges.find(key);
     if (exchange === undefined) return undefined;
-    const { state, route, answer, link, createdAtMs, expiresAtS, left } = exchange;
+    const { state, route, answer, link, createdAtMs, expiresAtS, left, work } = exchange;
     const known = {
       operation: route,
       attempts: state.sends,
@@ -944,7 +1099,7 @@ export class ExchangeEngine {
             : {
                 outcome: {
                   status: answer.status,
-                  refusal: state.stored ? null : "response-not-stored",
+                  refusal: state.stored ? (work?.ended?.refusal ?? null) : "response-not-stored",
                 },
               }),
         };
@@ -993,9 +1148,17 @@ export class ExchangeEngine {
     const found = this.#exchanges.find(key);
     if (found?.state.kind === "uncertain") {
       const nowMs = clock();
+      let executed: Pick<Exchange, "answer" | "link" | "work"> & { readonly bytes: Uint8Array };
+      try {
+        executed = this.#resolvedAs(found, outcome, nowMs);
+      } catch (error) {
+        // What a person says of an operation's processor must be something that the operation can go by.
+        this.#setup.alert("resolution-unusable", { route: found.route, error: String(error) });
+        return { kind: "refused" };
+      }
       const stored = this.#exchanges.update(key, found.nonce, (now) => {
-        const executed = outcome.kind === "executed";
-        const state = this.#next(now, { kind: "resolved", executed }, nowMs);
+        const isExecuted = outcome.kind === "executed";
+        const state = this.#next(now, { kind: "resolved", executed: isExecuted }, nowMs);
         if (state === undefined) return undefined;
         // An outcome that came after its expiry could be had by nobody: it lives from now on as long as it would have.
         const lifeS = now.expiresAtS - wholeSeconds(now.createdAtMs);
@@ -1006,16 +1169,8 @@ export class ExchangeEngine {
           expiresAtS,
           forgetAtS: expiresAtS + (now.forgetAtS - now.expiresAtS),
         };
-        return outcome.kind === "executed"
-          ? {
-              exchange: {
-                ...resolved,
-                answer: { status: outcome.status, headers: outcome.headers },
-                link: outcome.link,
-              },
-              bytes: outcome.body,
-            }
-          : { exchange: resolved };
+        const { bytes, ...told } = executed;
+        return isExecuted ? { exchange: { ...resolved, ...told }, bytes } : { exchange: resolved };
       });
       if (stored !== undefined) {
         await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
@@ -1042,6 +1197,26 @@ export class ExchangeEngine {
     }
   }
 
+  /** What later retries get: a person's word as it is, or what an operation makes of it as its processor's. */
+  #resolvedAs(
+    exchange: Exchange,
+    outcome: Resolution["outcome"],
+    nowMs: number,
+  ): Pick<Exchange, "answer" | "link" | "work"> & { readonly bytes: Uint8Array } {
+    const { work, answer, link } = exchange;
+    if (outcome.kind === "not-executed") return { answer, link, work, bytes: new Uint8Array(0) };
+    const { status, headers, body } = outcome;
+    if (work === null)
+      return { answer: { status, headers }, link: outcome.link, work, bytes: body };
+    const step = this.#setup.steps.outcome(exchange, work, status, body, nowMs);
+    return {
+      answer: { status: step.status, headers: step.headers },
+      link: step.link,
+      work: step.work,
+      bytes: step.body,
+    };
+  }
+
   /** Asked by the hourly pass after a claim that has been in flight for long: released if nobody ever called for it. */
   async recover(tenant: string, key: string, object: string): Promise<void> {
     const { alarm, clock, databaseFor } = this.#setup;
@@ -1061,7 +1236,8 @@ export class ExchangeEngine {
     // A request came meanwhile, and takes it over.
     if (this.#flights.has(key) || this.#exchanges.find(key) !== undefined) return;
     const db = await databaseFor(tenant);
-    await withTimeout(releaseClaim(db, { tenant, key }, entry), SEND_TIMEOUT_MS);
+    const effects = this.#setup.steps.releaseOf(entry, clock());
+    await withTimeout(releaseClaim(db, { tenant, key }, entry, effects), SEND_TIMEOUT_MS);
     this.#setup.alert("orphaned-claim-released", { operation: entry.operation });
   }
 
@@ -1089,9 +1265,17 @@ const CLOSED = {
 const stateIsDue = (state: ExchangeState, nowMs: number): boolean =>
   state.kind === "paused" && state.dueAtMs <= nowMs;
 
-const claimOf = ({ nonce, attempt, createdAtMs, forgetAtS, record }: JournalEntry): Claim => ({
+const claimOf = ({
   nonce,
   attempt,
+  createdAtMs,
+  forgetAtS,
+  record,
+  held,
+}: JournalEntry): Claim => ({
+  nonce,
+  attempt,
+  held,
   createdAtMs,
   expiresAtS: record.expiresAtS,
   forgetAtS,
@@ -1103,7 +1287,10 @@ const CLAIM_BYTES = 2_000;
 /** What the journal calls an exchange. Operations have no slash in their names. */
 const operationOf = (route: string): string => `upstream/${route}`;
 
-const submissionOf = (call: ExchangeCall, nowMs: number): Submission => {
+/** Whether the row's answer is the upstream's own, whose bytes are in the object. */
+const isUpstreams = (operation: string): boolean => operation.startsWith(operationOf(""));
+
+const submissionOf = (call: UpstreamCall, nowMs: number): Submission => {
   const { policy } = call;
   const expiresAtS = wholeSeconds(nowMs) + policy.keyLifetimeSeconds;
   return {
@@ -1156,6 +1343,9 @@ const problem = (
 
 const unavailable = (detail: string): ExchangeReply =>
   problem("temporarily-unavailable", { detail, afterMs: RETRY_AFTER_DEFAULT_MS });
+
+const notConfigured = (): ExchangeReply =>
+  unavailable("The processor that carries this out is not configured: nothing was sent.");
 
 const unknown = (): ExchangeReply =>
   problem("outcome-unknown-yet", { afterMs: RETRY_AFTER_DEFAULT_MS });

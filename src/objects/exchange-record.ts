@@ -4,6 +4,7 @@ import type { ExchangePolicy, HeaderPairs } from "../gateway/exchange.ts";
 import type { ExchangeState } from "../gateway/exchange-decision.ts";
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
 import type { KeyRecord } from "../idempotency/key-record.ts";
+import type { Json } from "../kernel/json.ts";
 import type { ResolutionRecord } from "../journal/settlements.ts";
 
 /** What is sent, and how; with the body that is kept beside it. Gone once the exchange is closed. */
@@ -14,6 +15,23 @@ export type ExchangeInput = {
   readonly headers: HeaderPairs;
   readonly requestId: string;
   readonly origin: string;
+};
+
+/** What the processor of an operation said for good, and what that came to. */
+export type StepEnded = {
+  readonly answer: { readonly status: number; readonly body: Json };
+  readonly atMs: number;
+  /** Null: it was done. */
+  readonly refusal: string | null;
+};
+
+/** The operation that an exchange is the external step of. */
+export type StepWork = {
+  readonly operation: string;
+  readonly held: Json;
+  /** Where our own routes are reached, for the links in its answer. */
+  readonly origin: string;
+  readonly ended: StepEnded | null;
 };
 
 /** Something that is to be done again until it is done. */
@@ -36,7 +54,9 @@ export type Exchange = {
   /** When a call that is under way is given up, at the latest: its time-out and a grace. */
   readonly callEndsAtMs: number;
   readonly input: ExchangeInput | null;
-  /** The outcome's; its bytes are beside it. */
+  /** Null: what the upstream answers is passed on as it is. */
+  readonly work: StepWork | null;
+  /** The outcome's, as it is told; its bytes are beside it. */
   readonly answer: { readonly status: number; readonly headers: HeaderPairs } | null;
   /** Of an answer that was not stored, once it is known. */
   readonly unstored: { readonly bytes: number; readonly sha256: string } | null;
@@ -81,6 +101,19 @@ const policySchema: z.ZodType<ExchangePolicy> = z.object({
   webhook: z.object({ url: z.string(), secretName: z.string() }).nullable(),
 });
 
+const workSchema: z.ZodType<StepWork> = z.object({
+  operation: z.string(),
+  held: z.json(),
+  origin: z.string(),
+  ended: z
+    .object({
+      answer: z.object({ status: z.number(), body: z.json() }),
+      atMs: z.number(),
+      refusal: z.string().nullable(),
+    })
+    .nullable(),
+});
+
 /** What a row holds; written by this object, and by earlier versions of it. */
 export const exchangeSchema: z.ZodType<Exchange> = z.object({
   tenant: z.string(),
@@ -122,6 +155,7 @@ export const exchangeSchema: z.ZodType<Exchange> = z.object({
       origin: z.string(),
     })
     .nullable(),
+  work: workSchema.nullable(),
   answer: z.object({ status: z.number(), headers: pairs }).nullable(),
   unstored: z.object({ bytes: z.number(), sha256: z.string() }).nullable(),
   link: z.string().nullable(),

@@ -7,6 +7,7 @@
  * but the upstream has not forgotten the effect. What the object has is then all that keeps the call from being made
  * again.
  */
+import type { Clock } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import {
   EXCHANGE_PAUSE_MS_MAX,
@@ -16,14 +17,17 @@ import {
   SETTLE_PAUSE_MS,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
-import type { Database } from "../journal/database.ts";
+import { classifyFailure, type Database } from "../journal/database.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import { type Settlement, settleRecords } from "../journal/settlements.ts";
 import type { Chore, Exchange } from "./exchange-record.ts";
+import type { ExternalSteps } from "./external-steps.ts";
 import type { Exchanges } from "./exchanges.ts";
 
 export type SettlingSetup = {
   readonly exchanges: Exchanges;
+  readonly steps: Pick<ExternalSteps, "effectsOf">;
+  readonly clock: Clock;
   readonly databaseFor: (tenant: string) => Promise<Database>;
   readonly keepAlive: (work: Promise<unknown>) => void;
   readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
@@ -42,7 +46,8 @@ export const postponed = (
 
 export class Settling {
   readonly #setup: SettlingSetup;
-  readonly #waiting = new Set<string>();
+  /** Told when a batch with the key's settlement is back, whatever became of it. */
+  readonly #waiting = new Map<string, PromiseWithResolvers<void>>();
   #running: Promise<void> | undefined;
 
   constructor(setup: SettlingSetup) {
@@ -51,37 +56,50 @@ export class Settling {
 
   /** As soon as the batch that is under way is back. */
   soon(key: string): void {
-    this.#waiting.add(key);
+    void this.tried(key);
+  }
+
+  /** The same; resolves when it was tried once, whatever became of it. Never rejects. */
+  tried(key: string): Promise<void> {
+    const waiting = this.#waiting.get(key) ?? Promise.withResolvers<void>();
+    this.#waiting.set(key, waiting);
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
     });
     this.#setup.keepAlive(this.#running);
+    return waiting.promise;
   }
 
   /** Settles one key in a batch of its own. Never rejects: whether the journal has it is for the caller to look at. */
   async now(key: string): Promise<void> {
+    const waiting = this.#waiting.get(key);
     this.#waiting.delete(key);
-    await this.#tried([key]);
+    await this.#try([key]);
+    waiting?.resolve();
   }
 
   async #run(): Promise<void> {
     // One turn later, so that keys which become final together go together.
     await Promise.resolve();
     for (let batches = 0; this.#waiting.size > 0; batches++) {
-      // Under load, more of them: nobody waits for it, and a batch costs nearly the same for one as for many.
+      // Under load, more of them: a batch costs nearly the same for one as for many.
       if (batches > 0) await scheduler.wait(SETTLE_GATHER_MS);
-      const keys = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
-      for (const key of keys) this.#waiting.delete(key);
-      await this.#tried(keys);
+      const group = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
+      for (const [key] of group) this.#waiting.delete(key);
+      await this.#try(group.map(([key]) => key));
+      for (const [, waiting] of group) waiting.resolve();
     }
   }
 
   /** What fails is tried again when it is due. */
-  async #tried(keys: readonly string[]): Promise<void> {
+  async #try(keys: readonly string[]): Promise<void> {
     try {
       await this.#settle(keys);
     } catch (error) {
       this.#setup.alert("exchanges-not-settled", { keys: keys.length, error: String(error) });
+      // The database has judged one of them: alone, it keeps none of the others waiting.
+      const isJudged = keys.length > 1 && classifyFailure(error).kind === "aborted";
+      if (isJudged) for (const key of keys) await this.#try([key]);
     }
   }
 
@@ -89,9 +107,8 @@ export class Settling {
     const { exchanges, databaseFor } = this.#setup;
     const open = keys.flatMap((key) => {
       const exchange = exchanges.find(key);
-      if (exchange === undefined) return [];
-      const settlement = settlementOf(exchange);
-      return settlement === undefined ? [] : [{ exchange, settlement }];
+      const settlement = exchange === undefined ? undefined : this.#settlementOf(exchange);
+      return exchange === undefined || settlement === undefined ? [] : [{ exchange, settlement }];
     });
     const [first] = open;
     if (first === undefined) return;
@@ -117,6 +134,29 @@ export class Settling {
       // A later state has a settlement of its own to come.
       now.state.kind === sent.state.kind ? { exchange: { ...now, settling: null } } : undefined,
     );
+  }
+
+  /** With what an operation does in the database; undefined if that cannot be told, or there is nothing to tell. */
+  #settlementOf(exchange: Exchange): Settlement | undefined {
+    const { exchanges, steps, clock, alert } = this.#setup;
+    const settlement = settlementOf(exchange);
+    const { work, key } = exchange;
+    if (settlement === undefined || work === null) return settlement;
+    try {
+      const effects = steps.effectsOf(exchange, work, clock());
+      if (settlement.to.state !== "final") return { ...settlement, effects };
+      // The row has the whole answer: any object can replay it.
+      const told = {
+        headers: Object.fromEntries(exchange.answer?.headers ?? []),
+        body: new TextDecoder().decode(exchanges.bytes(key)),
+        refusal: work.ended?.refusal ?? null,
+      };
+      return { ...settlement, to: { ...settlement.to, ...told }, effects };
+    } catch (error) {
+      // It stays as it is, held and told, until a version that knows the operation settles it.
+      alert("step-not-settled", { operation: work.operation, error: String(error) });
+      return undefined;
+    }
   }
 
   #isAsSent(sent: Exchange): boolean {
@@ -145,6 +185,7 @@ const settlementOf = (exchange: Exchange): Settlement | undefined => {
           state: "final",
           status: exchange.answer?.status ?? 0,
           refusal: state.stored ? null : "response-not-stored",
+          headers: {},
           body: "",
           link: exchange.link,
           expiresAtS: exchange.expiresAtS,

@@ -3,11 +3,19 @@ import type { Bindings, EngineSettings } from "../env.ts";
 import { exchangeFingerprint } from "../gateway/content-fingerprint.ts";
 import type { Upstream } from "../gateway/exchange.ts";
 import { consecutiveFailures } from "../gateway/origin-health.ts";
+import { parseProcessor } from "../gateway/processor.ts";
+import { fingerprint } from "../idempotency/fingerprint.ts";
 import { keptHeaders } from "../gateway/headers.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
-import { EXCHANGE_PAUSE_MS, EXCHANGE_PAUSE_MS_MAX } from "../kernel/limits.ts";
+import {
+  EXCHANGE_PAUSE_MS,
+  EXCHANGE_PAUSE_MS_MAX,
+  KEY_LIFETIME_SECONDS_MAX,
+} from "../kernel/limits.ts";
 import type { ExchangeEngineSetup } from "./exchange-engine.ts";
+import type { Operation } from "../operations/define-operation.ts";
+import { ExternalSteps } from "./external-steps.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
 import { databaseFor } from "./tenant-database.ts";
@@ -18,6 +26,7 @@ type Shared = Pick<ExchangeEngineSetup, "storage" | "alarm" | "commit" | "keepAl
 export const exchangeSetup = (
   env: Bindings,
   settings: EngineSettings,
+  operations: readonly Operation[],
   shared: Shared,
 ): ExchangeEngineSetup => ({
   ...shared,
@@ -31,7 +40,14 @@ export const exchangeSetup = (
   health: consecutiveFailures(),
   pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
   keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
-  fingerprintIn: ({ request }, version) => exchangeFingerprint(request, version),
+  fingerprintIn: (call, version) =>
+    call.operation === undefined
+      ? exchangeFingerprint(call.request, version)
+      : fingerprint(call.operation, version),
+  steps: new ExternalSteps({
+    operations,
+    processorNamed: (name) => parseProcessor(env, name, KEY_LIFETIME_SECONDS_MAX),
+  }),
   secretNamed: (name) => {
     const value: unknown = Reflect.get(env, name);
     return typeof value === "string" && value !== "" ? value : undefined;

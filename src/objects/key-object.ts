@@ -10,6 +10,7 @@ import { advisor } from "./advice.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { Alarm } from "./alarm.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
+import { keyReplyOf, operationCallOf } from "./operation-exchange.ts";
 import { ExchangeEngine, type ExchangeEngineSetup } from "./exchange-engine.ts";
 import { exchangeSetup } from "./exchange-setup.ts";
 import { type EngineStorage, KeyEngine } from "./key-engine.ts";
@@ -56,10 +57,14 @@ export const keyObjectFor = (
   { sweepIntervalMs, storage = (real) => real, exchanges = (real) => real }: KeyObjectParts = {},
 ): KeyObjectClass => {
   checkCatalogue({ operations, queries: [] });
+  const external = new Set(
+    operations.filter((operation) => operation.external !== null).map(({ name }) => name),
+  );
   return class KeyObject extends DurableObject<Bindings> {
     readonly #engine: KeyEngine;
     readonly #exchanges: ExchangeEngine;
     readonly #alarm: Alarm;
+    readonly #hashSecret: string;
 
     constructor(ctx: DurableObjectState, env: Bindings) {
       super(ctx, env);
@@ -68,10 +73,11 @@ export const keyObjectFor = (
       const keepAlive = (work: Promise<unknown>): void => ctx.waitUntil(work);
       const alert = (event: string, facts: Readonly<Record<string, string | number>>): void =>
         console.error(JSON.stringify({ level: "alert", event, ...facts }));
+      this.#hashSecret = settings.FINGERPRINT_SECRET;
       this.#alarm = new Alarm(held);
       this.#exchanges = new ExchangeEngine(
         exchanges(
-          exchangeSetup(env, settings, {
+          exchangeSetup(env, settings, operations, {
             storage: held,
             alarm: this.#alarm,
             commit: (db, submission) => this.#engine.commit(db, submission),
@@ -104,8 +110,9 @@ export const keyObjectFor = (
       });
     }
 
-    submit(call: KeyCall): Promise<KeyReply> {
-      return this.#engine.submit(call);
+    async submit(call: KeyCall): Promise<KeyReply> {
+      if (!external.has(call.request.operation)) return this.#engine.submit(call);
+      return keyReplyOf(await this.#exchanges.exchange(operationCallOf(call, this.#hashSecret)));
     }
 
     async erase(tenant: string, key: string): Promise<Erasure> {

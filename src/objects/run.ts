@@ -1,6 +1,7 @@
 /** One run of an operation in a key object, from its validated request to what is submitted for it. */
-import { problemDocument, PROBLEMS } from "../contract/problems.ts";
+import { type Problem, problemDocument, PROBLEMS } from "../contract/problems.ts";
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import { heldText } from "../journal/held.ts";
 import type { Submission } from "../journal/submission.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { COMMIT_BUDGET_MS, STORED_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
@@ -29,21 +30,21 @@ export const submissionOf = (
   const plan = linkedFrom(mountPath(call.origin), planned);
   const instance = keyPath(call.origin, call.key);
   const refusalDocument = (code: string, detail?: string) => {
-    const known = operation.refusals[code] ?? PROBLEMS["operation-failed"];
     return problemDocument(code, call.origin, {
-      problem: known,
+      problem: problemOf(operation, code),
       instance,
       ...(detail === undefined ? {} : { detail }),
     });
   };
   const answerBody = JSON.stringify(plan.answer.body);
-  const answerBytes = utf8Bytes(answerBody);
+  // What is held stands in the row until the answer does.
+  const answerBytes = utf8Bytes(heldText(plan) ?? answerBody);
   // A plan that refuses has no answer to find fault with.
   const isRefused = plan.guards.some(({ holds }) => holds === "never");
   const flaw =
     answerBytes > STORED_RESPONSE_BYTES_MAX
       ? TOO_LARGE
-      : isRefused || HEADER_VALUE.test(plan.answer.link)
+      : isRefused || operation.external !== null || HEADER_VALUE.test(plan.answer.link)
         ? undefined
         : NO_HEADER_VALUE;
   const expiresAtS = wholeSeconds(startedAtMs) + operation.keyLifetimeSeconds;
@@ -55,6 +56,7 @@ export const submissionOf = (
     fingerprint: call.fingerprint,
     members,
     object: call.object,
+    opens: operation.external !== null,
     // An answer that cannot be stored, or not be sent, could not be replayed: refused before it happens, and that is stored.
     plan:
       flaw !== undefined
@@ -75,8 +77,12 @@ export const submissionOf = (
 const linkedFrom = (mount: string, plan: Plan): Plan =>
   mount === "" ? plan : { ...plan, answer: { ...plan.answer, link: mount + plan.answer.link } };
 
+/** A refusal's entry in the problem table, or of the operation's own. */
+export const problemOf = (operation: Operation, code: string): Problem =>
+  operation.refusals[code] ?? PROBLEMS["operation-failed"];
+
 /** RFC 9110 section 5.5, without spaces: what `Location` may hold. */
-const HEADER_VALUE = /^[\x21-\x7e]+$/;
+export const HEADER_VALUE = /^[\x21-\x7e]+$/;
 
 const NO_HEADER_VALUE =
   "The answer's link is no header value: encode what it is made of. Nothing was changed.";

@@ -1,17 +1,12 @@
 /** GETs of accounts and their entries. */
 import { z } from "zod";
-import {
-  ACCOUNT_COLUMNS,
-  accountReference,
-  accountView,
-  toAccountView,
-} from "../ledger/account.ts";
+import { ACCOUNT_COLUMNS, accountName, accountView, toAccountView } from "../ledger/account.ts";
 import { entryView, ENTRY_COLUMNS, toEntryView } from "../ledger/entry.ts";
 import { sql } from "../kernel/sql.ts";
 import { defineQuery, noSearch, pageOf, pageSearch, toPage } from "./define-query.ts";
 import { noParams } from "./define-operation.ts";
 
-const accountParams = z.strictObject({ id: accountReference });
+const accountParams = z.strictObject({ id: accountName });
 
 export const getAccount = defineQuery({
   name: "accounts.get",

@@ -15,6 +15,7 @@ import {
 import { type Plan, type Refused, refusedPlan } from "../kernel/plan.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import type { Reader } from "../journal/reader.ts";
+import type { OperationStep } from "./external-step.ts";
 
 /** What a plan may use besides its input: all of it fixed for the request, so that a plan can be made again. */
 export type PlanContext<Params> = {
@@ -108,6 +109,8 @@ export type Operation = {
   readonly output: z.ZodType;
   readonly refusals: Readonly<Record<string, Problem>>;
   readonly refusalOf: (constraint: string) => string;
+  /** What it does outside the database; null: nothing. */
+  readonly external: OperationStep | null;
   readonly validate: (
     params: Readonly<Record<string, string>>,
     body: Json,
@@ -124,9 +127,44 @@ export const defineOperation = <
 >(
   definition: Definition<Params, Input, Output, Facts, Refusal>,
 ): Operation => {
-  const { name, method, path, read, plan } = definition;
+  const { name, plan } = definition;
+  const status = statusOf(definition);
+  return foldDefinition(definition, null, (input, facts, context) => {
+    const planned = plan(input, facts, context);
+    if ("refusal" in planned) return refusedPlan(planned);
+    if (planned.answer.status !== status) {
+      throw new Error(
+        `Operation ${name}: the plan answers ${planned.answer.status}, the definition ${status}.`,
+      );
+    }
+    return planned;
+  });
+};
+
+/** Of every answer that is no refusal. */
+export const statusOf = ({
+  method,
+  status,
+}: {
+  readonly method: string;
+  readonly status?: Plan["answer"]["status"];
+}): Plan["answer"]["status"] => status ?? (method === "POST" ? 201 : 200);
+
+/** Checks what every definition has, and folds its types away around how it is planned. */
+export const foldDefinition = <
+  Params extends z.ZodType<Record<string, string>>,
+  Input extends z.ZodType,
+  Output extends z.ZodType,
+  Facts,
+  Refusal extends string,
+>(
+  definition: Omit<Definition<Params, Input, Output, Facts, Refusal>, "plan">,
+  external: OperationStep | null,
+  plan: (input: z.output<Input>, facts: Facts, context: PlanContext<z.output<Params>>) => Plan,
+): Operation => {
+  const { name, method, path, read } = definition;
   const refusals = checkDefinition(definition);
-  const status = definition.status ?? (method === "POST" ? 201 : 200);
+  const status = statusOf(definition);
   return {
     name,
     method,
@@ -143,6 +181,7 @@ export const defineOperation = <
     output: definition.output,
     refusals,
     refusalOf: (constraint) => definition.constraints?.[constraint] ?? "operation-failed",
+    external,
     validate: (rawParams, body) => {
       const params = definition.params.safeParse(rawParams);
       const input = definition.input.safeParse(body);
@@ -156,14 +195,7 @@ export const defineOperation = <
           // Without `read`, the plan asks for no facts, and `Facts` is inferred as undefined.
           const facts = (await read?.(input.data, reader, context)) as Facts;
           rest.ids.rewind();
-          const planned = plan(input.data, facts, context);
-          if ("refusal" in planned) return refusedPlan(planned);
-          if (planned.answer.status !== status) {
-            throw new Error(
-              `Operation ${name}: the plan answers ${planned.answer.status}, the definition ${status}.`,
-            );
-          }
-          return planned;
+          return plan(input.data, facts, context);
         },
       });
     },

@@ -137,6 +137,7 @@ export class Papers {
       object: OBJECT,
       createdAtMs: this.msOf(row.startedAt),
       forgetAtS: this.forgetAtS(row.startedAt),
+      held: null,
       record: this.recordOf({ ...row, refused }),
     };
   }

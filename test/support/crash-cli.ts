@@ -1,17 +1,20 @@
 /**
  * The long form of the crash tests:
  *
- *   npm run crash -- --kills 500 --seed 7 [--mode 1|per-key|changing] [--record]
+ *   npm run crash -- [--gateway] --kills 500 --seed 7 [--mode 1|per-key|changing] [--record]
  *
  * Kills a server that often, at labelled points and at any moment, while clients go on. The last line is the
- * result as JSON; the exit code is 0 only if nothing was lost, doubled, told differently or left open.
+ * result as JSON; the exit code is 0 only if nothing was lost, doubled, told differently or left open. With `--gateway` the
+ * business is with upstreams that fail by seed, and payouts.
  */
 import { parseArgs } from "node:util";
 import { record } from "../../scripts/record.ts";
 import { Complaint, main } from "../../scripts/tool.ts";
 import { Random } from "./crash-random.ts";
 import { type CrashPlan, type KillAt, type Mode, runCrashes, shortened } from "./crash-run.ts";
+import { type GatewayPlan, runGatewayCrashes } from "./crash-gateway-run.ts";
 import { buildCrashWorker } from "./crash-server.ts";
+import { UPSTREAM_KINDS } from "./crash-upstream.ts";
 
 const MODES: readonly Mode[] = ["1", "per-key", "changing"];
 /** Long enough for a retry through several kills, short enough that objects sweep in a long run. */
@@ -22,7 +25,8 @@ const REACH_WITHIN_MS = 5_000;
 const KILLS_BEFORE_SWEEPS = 60;
 
 await main(async () => {
-  const { kills, seed, mode, isRecorded } = options();
+  const { kills, seed, mode, isRecorded, isGateway } = options();
+  if (isGateway) return gateway(kills, seed, mode, isRecorded);
   console.log(`seed ${seed}, ${kills} kills, KEY_OBJECTS ${mode}`);
   const plan: CrashPlan = {
     seed,
@@ -49,13 +53,42 @@ await main(async () => {
   if (violations.length > 0) process.exitCode = 1;
 });
 
-function options(): { kills: number; seed: number; mode: Mode; isRecorded: boolean } {
+/** The processor of payouts is another kind for each of three seeds in a row. */
+async function gateway(kills: number, seed: number, mode: Mode, isRecorded: boolean) {
+  const processor = UPSTREAM_KINDS[seed % UPSTREAM_KINDS.length] ?? "honours";
+  const plan: GatewayPlan = {
+    seed,
+    mode,
+    kills: gatewayPlanOf(seed, kills),
+    reachWithinMs: REACH_WITHIN_MS,
+    processor,
+  };
+  const { result, violations } = await runGatewayCrashes(await buildCrashWorker(), plan, (done) => {
+    if (done % 25 === 0) console.log(`${done} kills`);
+  });
+  for (const violation of shortened(violations)) console.log(violation);
+  console.log(JSON.stringify(result));
+  if (isRecorded) {
+    const command = `npm run crash -- --gateway --kills ${kills} --seed ${seed} --mode ${mode}`;
+    record(`crash-gateway-${mode}`, command, result);
+  }
+  if (violations.length > 0) process.exitCode = 1;
+}
+
+function options(): {
+  kills: number;
+  seed: number;
+  mode: Mode;
+  isRecorded: boolean;
+  isGateway: boolean;
+} {
   const { values } = parseArgs({
     options: {
       kills: { type: "string", default: "500" },
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
       mode: { type: "string", default: "1" },
       record: { type: "boolean", default: false },
+      gateway: { type: "boolean", default: false },
     },
   });
   const mode = MODES.find((known) => known === values.mode);
@@ -63,10 +96,30 @@ function options(): { kills: number; seed: number; mode: Mode; isRecorded: boole
   const seed = Number(values.seed);
   if (mode === undefined || !Number.isInteger(kills) || kills < 1 || !Number.isInteger(seed)) {
     throw new Complaint(
-      `npm run crash -- [--kills NUMBER] [--seed NUMBER] [--mode ${MODES.join("|")}] [--record]`,
+      `npm run crash -- [--gateway] [--kills NUMBER] [--seed NUMBER] [--mode ${MODES.join("|")}] [--record]`,
     );
   }
-  return { kills, seed, mode, isRecorded: values.record };
+  return { kills, seed, mode, isRecorded: values.record, isGateway: values.gateway };
+}
+
+/** Every point that a call or a payout passes, and any moment. */
+function gatewayPlanOf(seed: number, kills: number): KillAt[] {
+  const random = new Random(`${seed}/plan`);
+  const points: readonly KillAt[] = [
+    "exchange-claimed",
+    "exchange-intent",
+    "exchange-sent",
+    "exchange-answered",
+    "exchange-stored",
+    "exchange-final",
+    "batch-sent",
+    "batch-committed",
+    "answer-sent",
+    "alarm",
+    "any-moment",
+    "any-moment",
+  ];
+  return Array.from({ length: kills }, () => random.pick(points));
 }
 
 /** A recovery needs an outcome that nobody was told: it follows a kill that leaves one. */

@@ -36,6 +36,12 @@ export type Setup = {
   readonly random: Random;
   /** Of each of the two tenants; 4 unless said. */
   readonly clientsPerTenant?: number;
+  /** Who does business in a tenant; buyers and sellers unless said. */
+  readonly clientOf?: (random: Random, tenant: Tenant, name: string) => Client;
+  /** Where our own routes are; at the root unless said. */
+  readonly home?: string;
+  /** What the tokens grant beside the usual. */
+  readonly moreScopes?: string;
 };
 
 type Order = { readonly id: string; cancelled: boolean };
@@ -43,7 +49,7 @@ type Order = { readonly id: string; cancelled: boolean };
 type Payment = { readonly id: string; readonly amountMinor: number; refunds: number };
 
 /** What the clients of a tenant know of it. */
-class Tenant {
+export class Tenant {
   readonly name: string;
   readonly token: string;
   readonly accounts: { readonly id: string; readonly currency: string }[] = [];
@@ -132,11 +138,13 @@ export class Clients {
       secret: TOKEN_SECRET,
       tenant: name,
       subject: "crash-client",
-      scope: "payments:write orders:write stock:write ledger:fund read",
+      scope:
+        `payments:write orders:write stock:write ledger:fund read ${this.#setup.moreScopes ?? ""}`.trim(),
       ttlSeconds: 24 * 60 * 60,
     });
     const tenant = new Tenant(name, token);
-    const first = new Client(this.#setup.random.fork(`${name}/setup`), tenant, "setup");
+    const clientOf = this.#setup.clientOf ?? ((...given) => new Client(...given));
+    const first = clientOf(this.#setup.random.fork(`${name}/setup`), tenant, "setup");
     const all = (operations: readonly Operation[]) =>
       Promise.all(operations.map((operation) => this.#perform(tenant, operation)));
     await all(first.opening());
@@ -144,7 +152,7 @@ export class Clients {
     await Promise.all(
       Array.from({ length: this.#clientsPerTenant }, async (_, i) => {
         const random = this.#setup.random.fork(`${name}/${i}`);
-        const client = new Client(random, tenant, String(i));
+        const client = clientOf(random, tenant, String(i));
         while (!this.#draining) {
           await Promise.all(
             client.next().map(async (operation) => {
@@ -205,15 +213,17 @@ export class Clients {
     this.#sends += 1;
     const line = { tenant: tenant.name, key, send: this.#sends };
     const body = JSON.stringify(operation.body);
+    const isOwn = operation.name !== "call";
     const sent = request({
       agent: this.#agent,
       host: url.hostname,
       port: url.port,
       method,
-      path,
+      path: isOwn ? `${this.#setup.home ?? ""}${path}` : path,
       timeout: REQUEST_TIMEOUT_MS,
       headers: {
-        Authorization: `Bearer ${tenant.token}`,
+        // Through the gateway, `Authorization` is the upstream's.
+        [isOwn ? "Authorization" : "Latchkey-Authorization"]: `Bearer ${tenant.token}`,
         "Content-Type": "application/json",
         "Content-Length": Buffer.byteLength(body),
         "Idempotency-Key": this.#random.chance(0.5) ? key : `"${key}"`,
@@ -265,7 +275,7 @@ const plain = (headers: NodeJS.Dict<string | string[]>): Record<string, string> 
   );
 
 /** What one client wants, one operation after another. */
-class Client {
+export class Client {
   readonly #random: Random;
   readonly #tenant: Tenant;
   readonly #name: string;
@@ -283,7 +293,7 @@ class Client {
     );
     this.#tenant.accounts.push(...accounts);
     return [
-      ...accounts.map((account) => this.#operation("account", "POST", "/v1/accounts", account)),
+      ...accounts.map((account) => this.operation("account", "POST", "/v1/accounts", account)),
       this.#product("mug", 1_000),
       this.#product("cup", 1_000),
       this.#product("last-units", 5),
@@ -322,7 +332,7 @@ class Client {
     if (amountMinor !== FUNDS_MINOR) this.#tenant.payments.push({ id, amountMinor, refunds: 0 });
   }
 
-  #operation(
+  protected operation(
     name: Operation["name"],
     method: Operation["method"],
     path: string,
@@ -342,7 +352,7 @@ class Client {
 
   #payment(source: string, destination: string, currency: string, amountMinor: number): Operation {
     const body = { source, destination, currency, amountMinor };
-    return this.#operation("payment", "POST", "/v1/payments", body);
+    return this.operation("payment", "POST", "/v1/payments", body);
   }
 
   /** A quarter, or all that is left, or both at once so that one finds its facts changed; or too much. */
@@ -358,7 +368,7 @@ class Client {
 
   #refundOf(payment: Payment, body: Operation["body"]): Operation {
     payment.refunds += 1;
-    return this.#operation("refund", "POST", `/v1/payments/${payment.id}/refunds`, body);
+    return this.operation("refund", "POST", `/v1/payments/${payment.id}/refunds`, body);
   }
 
   /** Of one to three products, and now and then of the last units. */
@@ -370,7 +380,7 @@ class Client {
     const first = this.#random.int(0, skus.length - 1);
     const lines = skus.slice(first).map((sku) => ({ sku, quantity: this.#random.int(1, 3) }));
     const body = { buyer, merchant, currency: "EUR", lines };
-    return this.#operation("order", "POST", "/v1/orders", body);
+    return this.operation("order", "POST", "/v1/orders", body);
   }
 
   /** Once, or under two keys at once, of which one is refused. */
@@ -380,14 +390,14 @@ class Client {
     order.cancelled = true;
     const keys = this.#random.chance(0.2) ? 2 : 1;
     return Array.from({ length: keys }, () =>
-      this.#operation("cancellation", "PATCH", `/v1/orders/${order.id}`, { state: "cancelled" }),
+      this.operation("cancellation", "PATCH", `/v1/orders/${order.id}`, { state: "cancelled" }),
     );
   }
 
   /** Under an id of the client's choice, or of the server's. */
   #account(): Operation {
     const currency = this.#random.pick(CURRENCIES);
-    return this.#operation("account", "POST", "/v1/accounts", {
+    return this.operation("account", "POST", "/v1/accounts", {
       currency,
       ...(this.#random.chance(0.5) ? { id: `n-${this.#name}-${this.#count}` } : {}),
     });
@@ -395,11 +405,11 @@ class Client {
 
   #product(sku: string, quantity: number): Operation {
     const body = { sku, name: `Product ${sku}`, priceMinor: 100, currency: "EUR", quantity };
-    return this.#operation("product", "POST", "/v1/products", body);
+    return this.operation("product", "POST", "/v1/products", body);
   }
 
   #stock(sku: string, delta: number): Operation {
-    return this.#operation("stock", "PATCH", `/v1/products/${sku}/stock`, { delta });
+    return this.operation("stock", "PATCH", `/v1/products/${sku}/stock`, { delta });
   }
 
   #toBeRefused(): Operation {
@@ -408,7 +418,7 @@ class Client {
       () => this.#payment(id, `system:${currency}`, currency, 1_000 * FUNDS_MINOR),
       () => this.#payment(id, "nobody", currency, 1),
       () => this.#stock("mug", -1_000_000),
-      () => this.#operation("account", "POST", "/v1/accounts", { id, currency }),
+      () => this.operation("account", "POST", "/v1/accounts", { id, currency }),
     ];
     return this.#random.pick(wishes)();
   }

@@ -20,7 +20,18 @@ const entry = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("operation"),
     ...keyed,
-    name: z.enum(["account", "payment", "refund", "product", "stock", "order", "cancellation"]),
+    name: z.enum([
+      "account",
+      "payment",
+      "refund",
+      "product",
+      "stock",
+      "order",
+      "cancellation",
+      // Outside the database: by a processor, and through the gateway.
+      "payout",
+      "call",
+    ]),
     method: z.enum(["POST", "PATCH"]),
     path: z.string(),
     body: z.record(z.string(), z.json()),

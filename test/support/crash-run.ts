@@ -97,7 +97,7 @@ export const runCrashes = async (
   }
 };
 
-const armingOf = (kill: Kill, random: Random): Arming | undefined => {
+export const armingOf = (kill: Kill, random: Random): Arming | undefined => {
   if (kill === "any-moment") return undefined;
   const point = typeof kill === "string" ? kill : kill[0];
   const countdown = typeof kill === "string" ? random.int(...COUNTDOWNS[point]) : kill[1];
@@ -134,7 +134,7 @@ const COUNTDOWNS: Readonly<Record<CrashPoint, readonly [number, number]>> = {
 };
 
 /** Waits until it is time to kill; false if a point was armed and not reached. */
-const isReached = async (
+export const isReached = async (
   server: CrashServer,
   arming: Arming | undefined,
   withinMs: number,
@@ -151,11 +151,11 @@ const isReached = async (
   return reached;
 };
 
-const withImbalances = (
-  { result, violations }: Verdict,
+export const withImbalances = <Result extends { readonly imbalance: number }>(
+  { result, violations }: { readonly result: Result; readonly violations: readonly string[] },
   imbalances: readonly string[],
   folder: string,
-): Verdict => {
+): { readonly result: Result; readonly violations: readonly string[] } => {
   const all = [...violations, ...imbalances.map((sentence) => `imbalance in between: ${sentence}`)];
   if (all.length === 0) rmSync(folder, { recursive: true, force: true });
   else all.push(`History, database and server log are kept in ${folder}.`);

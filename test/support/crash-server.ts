@@ -76,6 +76,8 @@ export type Life = {
   readonly arming?: Arming;
   /** Unless given, keys outlive the run, and nothing is swept. */
   readonly expiry?: Expiry;
+  /** Vars and secrets beside the usual ones. */
+  readonly vars?: Readonly<Record<string, string>>;
   /** No other life will follow. */
   readonly last?: boolean;
 };
@@ -126,7 +128,7 @@ export class CrashServer {
   }
 
   /** Another life over the same folder. */
-  async start({ keyObjects, arming, expiry, last = false }: Life): Promise<void> {
+  async start({ keyObjects, arming, expiry, vars = {}, last = false }: Life): Promise<void> {
     if (this.#current !== undefined) throw new Error("The server runs already.");
     this.#arming = arming;
     this.#reached = Promise.withResolvers();
@@ -150,6 +152,7 @@ export class CrashServer {
           TOKEN_SECRET,
           FINGERPRINT_SECRET,
           KEY_OBJECTS: keyObjects,
+          ...vars,
           CRASH_CONTROLLER: await this.#controllerUrl(),
           ...(arming === undefined
             ? {}

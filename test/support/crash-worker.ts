@@ -23,6 +23,8 @@ const rig = env as {
   readonly CRASH_SWEEP_SECONDS?: string;
   /** And be forgotten. */
   readonly CRASH_TOMBSTONE_SECONDS?: string;
+  /** Between the tries of an exchange: the production's pauses are longer than a run. */
+  readonly CRASH_PAUSE_MS?: string;
 };
 
 let countdown = Number(rig.CRASH_COUNTDOWN ?? 1);
@@ -38,15 +40,21 @@ globalThis.latchkeyCrashPoint = async (point) => {
 const keyLifetimeSeconds = Number(rig.CRASH_KEY_LIFETIME_SECONDS ?? 0);
 const sweepIntervalMs = Number(rig.CRASH_SWEEP_SECONDS ?? 0) * 1_000;
 
-/** The deployed class, unless keys are to expire. */
+const pauseMs = Number(rig.CRASH_PAUSE_MS ?? 0);
+
+/** The deployed class, unless keys are to expire, or tries to follow each other as fast as kills do. */
 export const KeyObject =
-  keyLifetimeSeconds === 0
-    ? DeployedKeyObject
-    : keyObjectFor(
-        operations.map((operation) => ({
-          ...operation,
-          keyLifetimeSeconds,
-          tombstoneSeconds: Number(rig.CRASH_TOMBSTONE_SECONDS ?? operation.tombstoneSeconds),
-        })),
-        { sweepIntervalMs },
-      );
+  pauseMs > 0
+    ? keyObjectFor(operations, {
+        exchanges: (real) => ({ ...real, pauseBefore: () => pauseMs * (0.5 + Math.random()) }),
+      })
+    : keyLifetimeSeconds === 0
+      ? DeployedKeyObject
+      : keyObjectFor(
+          operations.map((operation) => ({
+            ...operation,
+            keyLifetimeSeconds,
+            tombstoneSeconds: Number(rig.CRASH_TOMBSTONE_SECONDS ?? operation.tombstoneSeconds),
+          })),
+          { sweepIntervalMs },
+        );

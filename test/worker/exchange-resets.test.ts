@@ -2,9 +2,9 @@
  * The real objects, reset while an exchange stands at a labelled point: the object's memory is gone, what it was about to
  * do does not happen, and its callers see a broken call. The API behind lives on, and counts.
  */
-import { abortAllDurableObjects, applyD1Migrations } from "cloudflare:test";
+import { abortAllDurableObjects, applyD1Migrations, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import { runHourly } from "../../src/objects/hourly.ts";
@@ -21,12 +21,12 @@ import {
 } from "./support/exchanges.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
 
 let armed: CrashPoint | undefined;
 let reached = 0;
 
-beforeEach(() => {
+beforeEach(async () => {
+  await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
   reached = 0;
   globalThis.CRASH_POINTS = true;
   globalThis.latchkeyCrashPoint = async (point) => {
@@ -38,8 +38,10 @@ beforeEach(() => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
 });
 
-afterEach(() => {
+afterEach(async () => {
   armed = undefined;
+  // What an object of one test has left for its alarm must not come to the point that the next test waits for.
+  await reset();
   globalThis.CRASH_POINTS = false;
   globalThis.latchkeyCrashPoint = undefined;
   vi.restoreAllMocks();

@@ -135,8 +135,8 @@ describe("the slow pass", () => {
     expect(await states("t")).toEqual({ [keyOf(1)]: "expired" });
   });
 
-  const sweepFrom = async (place: JournalPlace, limit: number) =>
-    (await sweepAfter(env.DB, place, limit, NOW_S)).reached;
+  const sweepFrom = async (after: JournalPlace, limit: number) =>
+    (await sweepAfter(env.DB, after, limit, NOW_S)).reached;
 
   it("goes in pages, and each leaves what lies behind it", async () => {
     await put(Array.from({ length: 7 }, (_, i) => ({ tenant: "t", key: keyOf(i) })));

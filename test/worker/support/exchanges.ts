@@ -8,10 +8,16 @@ import { afterEach, beforeAll, vi } from "vitest";
 import type { ExchangePolicy } from "../../../src/gateway/exchange.ts";
 import { keptHeaders } from "../../../src/gateway/headers.ts";
 import { consecutiveFailures } from "../../../src/gateway/origin-health.ts";
+import { fingerprint } from "../../../src/idempotency/fingerprint.ts";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
 import { Alarm } from "../../../src/objects/alarm.ts";
-import type { ExchangeCall, ExchangeReply } from "../../../src/objects/exchange-call.ts";
+import type {
+  ExchangeCall,
+  ExchangeReply,
+  UpstreamCall,
+} from "../../../src/objects/exchange-call.ts";
 import { ExchangeEngine, type ExchangeEngineSetup } from "../../../src/objects/exchange-engine.ts";
+import { ExternalSteps } from "../../../src/objects/external-steps.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import { operations } from "../../../src/operations/registry.ts";
 import { FaultyDatabase } from "../../support/faulty-database.ts";
@@ -28,6 +34,8 @@ export type ExchangeOptions = {
   readonly object?: string;
   readonly storage?: (real: EngineStorage) => EngineStorage;
   readonly parts?: Partial<ExchangeEngineSetup>;
+  /** How the processors of operations are called. */
+  readonly processor?: ExchangePolicy | null;
 };
 
 /** One incarnation of a key object, as far as its exchanges go. */
@@ -114,8 +122,16 @@ export class ExchangeIncarnation {
       forward: () => Promise.reject(new Error("There is no other object.")),
       health: consecutiveFailures(),
       pauseBefore: () => PAUSE_MS,
+      steps: new ExternalSteps({
+        operations,
+        processorNamed: () => {
+          const { processor = POLICY } = this.#options;
+          return processor === null ? null : { terms: processor, token: "processor-token" };
+        },
+      }),
       keptHeaders,
-      fingerprintIn: () => undefined,
+      fingerprintIn: (call, version) =>
+        call.operation === undefined ? undefined : fingerprint(call.operation, version),
       secretNamed: () => undefined,
       clock: time.clock,
       randomness: systemRandomness,
@@ -212,7 +228,7 @@ export const exchangeCall = (
     detached = false,
     fingerprint = "fingerprint-1",
   }: ExchangeCallOptions = {},
-): ExchangeCall => ({
+): UpstreamCall => ({
   tenant,
   key,
   object: "",

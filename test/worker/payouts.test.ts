@@ -1,0 +1,464 @@
+/** Payouts: money is held with the claim, sent by a processor, and settled or released with the key's outcome, once. */
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import type { ExchangePolicy } from "../../src/gateway/exchange.ts";
+import type { JsonObject } from "../../src/kernel/json.ts";
+import type { OperationCall } from "../../src/objects/exchange-call.ts";
+import { operationCallOf } from "../../src/objects/operation-exchange.ts";
+import { until } from "../support/faulty-database.ts";
+import { balanceOf, openBooks } from "./support/books.ts";
+import { callOf } from "./support/calls.ts";
+import {
+  ASKABLE,
+  type Heard,
+  PAUSE_MS,
+  POLICY,
+  rowOf,
+  useExchanges,
+  verdict,
+} from "./support/exchanges.ts";
+import { FaultyStorage } from "./support/faulty-storage.ts";
+import { Upstream } from "./support/upstream.ts";
+
+const incarnation = useExchanges();
+
+const HONOURS: ExchangePolicy = { ...POLICY, honoursKey: true };
+
+/** A tenant of whom alice has 1,000. */
+const books = () => openBooks({ accounts: { alice: 1_000 } });
+
+const payout = (tenant: string, change: JsonObject = {}, key?: string): OperationCall =>
+  operationCallOf(
+    callOf(
+      tenant,
+      "payouts.create",
+      { account: "alice", amountMinor: 300, currency: "EUR", destination: "DE00", ...change },
+      key === undefined ? {} : { key },
+    ),
+    env.FINGERPRINT_SECRET,
+  );
+
+/** A processor that pays: it counts by the key that it is told. */
+const processor = () => {
+  const upstream = new Upstream();
+  upstream.answer = () => Response.json({ id: "tr_1", state: "paid" }, { status: 200 });
+  return upstream;
+};
+
+const effectsIn = ({ effects }: Upstream): number =>
+  [...effects.values()].reduce((sum, count) => sum + count, 0);
+
+/** Where the money is, and what the payouts say; the ledger sums to zero whatever it is. */
+const standing = async (tenant: string) => {
+  const { results } = await env.DB.prepare("SELECT state FROM payouts WHERE tenant = ? ORDER BY id")
+    .bind(tenant)
+    .all<{ state: string }>();
+  const sum = await env.DB.prepare("SELECT SUM(balance) AS sum FROM accounts WHERE tenant = ?")
+    .bind(tenant)
+    .first<number>("sum");
+  expect(sum, "the sum of the ledger").toBe(0);
+  return {
+    alice: await balanceOf(tenant, "alice"),
+    held: (await balanceOf(tenant, "system:EUR:held")) ?? 0,
+    paidOut: (await balanceOf(tenant, "system:EUR:paid-out")) ?? 0,
+    payouts: results.map(({ state }) => state).toSorted(),
+  };
+};
+
+const UNTOUCHED = { alice: 1_000, held: 0, paidOut: 0, payouts: [] };
+const HELD = { alice: 700, held: 300, paidOut: 0, payouts: ["held"] };
+const PAID = { alice: 700, held: 0, paidOut: 300, payouts: ["paid"] };
+const RELEASED = { alice: 1_000, held: 0, paidOut: 0, payouts: ["released"] };
+
+const bodyIn = (heard: Heard): JsonObject => {
+  if (heard.kind !== "answer") throw new Error(`Not an answer but ${verdict(heard)}.`);
+  return JSON.parse(heard.text) as JsonObject;
+};
+
+describe("a payout", () => {
+  it("holds, calls and settles once, and every retry gets the operation's own answer", async () => {
+    const upstream = processor();
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+
+    const first = await object.exchange(call);
+    const again = await object.exchange(call);
+
+    expect(first).toMatchObject({ status: 201, replayed: false });
+    expect(again).toMatchObject({ ...first, replayed: true });
+    expect(bodyIn(first)).toMatchObject({ state: "paid", reference: "tr_1", amountMinor: 300 });
+    // Whoever hears it finds the money moved.
+    expect(await standing(tenant)).toEqual(PAID);
+    expect(effectsIn(upstream)).toBe(1);
+    const row = await rowOf(call);
+    expect(row).toMatchObject({ state: "final", status: 201, refusal: null });
+    expect(row?.body).toBe(first.kind === "answer" ? first.text : "");
+    // A processor is never told the client's own key, nor anything that another try would say otherwise.
+    const [sent] = upstream.requests;
+    expect(sent?.headers.get("idempotency-key")).toMatch(/^[\w-]{43}$/);
+    expect(sent?.headers.get("authorization")).toBe("Bearer processor-token");
+    expect(JSON.parse(new TextDecoder().decode(sent?.body))).toEqual({
+      amount: 300,
+      currency: "EUR",
+      destination: "DE00",
+      reference: sent?.headers.get("idempotency-key"),
+    });
+  });
+
+  it("is replayed from the journal alone by an object that knows nothing of it", async () => {
+    const upstream = processor();
+    const call = payout(await books());
+    const first = await incarnation({ upstream }).exchange(call);
+
+    expect(await incarnation({ upstream }).exchange(call)).toEqual({ ...first, replayed: true });
+    expect(effectsIn(upstream)).toBe(1);
+  });
+
+  it("24: one key of two tenants is two payouts, also to a processor that runs keys once", async () => {
+    const upstream = processor();
+    upstream.honoursKeys = true;
+    const [north, south] = [payout(await books()), payout(await books())];
+    const object = incarnation({ upstream });
+    await object.exchange(north);
+    await incarnation({ upstream }).exchange({ ...south, key: north.key });
+    expect(new Set(upstream.effects.keys()).size).toBe(2);
+  });
+
+  it("62: that is not covered is a stored refusal: nothing is held, and nobody is called", async () => {
+    const upstream = processor();
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant, { amountMinor: 1_001 });
+
+    const first = await object.exchange(call);
+
+    expect(first).toMatchObject({ status: 402, replayed: false });
+    expect(bodyIn(first)).toMatchObject({ code: "insufficient-funds" });
+    expect(await object.exchange(call)).toEqual({ ...first, replayed: true });
+    expect(upstream.calls).toBe(0);
+    expect(await standing(tenant)).toEqual(UNTOUCHED);
+  });
+
+  it("61: that is not valid, or has no processor, consumes no key", async () => {
+    const upstream = processor();
+    const tenant = await books();
+    const call = payout(tenant, { amountMinor: -1 });
+    expect(verdict(await incarnation({ upstream }).exchange(call))).toBe("request-invalid");
+    const valid = payout(tenant);
+    const without = incarnation({ upstream, processor: null });
+    expect(verdict(await without.exchange(valid))).toBe("temporarily-unavailable");
+    for (const { key } of [call, valid]) expect(await rowOf({ ...call, key })).toBeNull();
+    expect(await standing(tenant)).toEqual(UNTOUCHED);
+  });
+
+  it("12: another amount under the key is 422, while it is held and after", async () => {
+    const upstream = processor();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+    const other = payout(tenant, { amountMinor: 1 }, call.key);
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    expect(await object.exchange(other)).toMatchObject({
+      code: "idempotency-key-reused",
+      members: { mismatched: ["amountMinor"] },
+    });
+    expect(verdict(await object.exchange(call))).toBe("request-in-flight");
+    expect(await standing(tenant)).toEqual(HELD);
+    upstream.release();
+    await first;
+    expect(verdict(await object.exchange(other))).toBe("idempotency-key-reused");
+  });
+
+  it("that the processor declines is a stored refusal, and the money is back when it is told", async () => {
+    const upstream = processor();
+    upstream.answer = () => Response.json({ error: "closed account" }, { status: 422 });
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+
+    const first = await object.exchange(call);
+
+    expect(first).toMatchObject({ status: 402, replayed: false });
+    expect(bodyIn(first)).toMatchObject({ code: "payout-declined" });
+    expect(await standing(tenant)).toEqual(RELEASED);
+    expect(await object.exchange(call)).toEqual({ ...first, replayed: true });
+    expect(await rowOf(call)).toMatchObject({ refusal: "payout-declined", status: 402 });
+  });
+
+  it("that the processor never took is free again, with the money back; the retry runs", async () => {
+    const upstream = processor();
+    upstream.faults.push(429);
+    const heal = { attemptsMax: 0, elapsedMsMax: 0 };
+    const object = incarnation({ upstream, processor: { ...POLICY, heal } });
+    const tenant = await books();
+    const call = payout(tenant);
+    expect(verdict(await object.exchange(call))).toBe("temporarily-unavailable");
+    expect(await rowOf(call)).toBeNull();
+    expect(await standing(tenant)).toEqual(RELEASED);
+
+    expect(verdict(await object.exchange(call))).toBe(201);
+    expect(await standing(tenant)).toEqual({ ...PAID, payouts: ["paid", "released"] });
+    const keys = upstream.requests.map(({ headers }) => headers.get("idempotency-key"));
+    expect(new Set(keys).size).toBe(1);
+  });
+
+  it("76: whose processor does not answer is healed with the same key where that runs once", async () => {
+    const upstream = processor();
+    upstream.honoursKeys = true;
+    upstream.faults.push("reset-after");
+    const object = incarnation({ upstream, processor: HONOURS });
+    const tenant = await books();
+    const call = payout(tenant);
+    expect(verdict(await object.exchange(call))).toBe("request-in-flight");
+    expect(await standing(tenant)).toEqual(HELD);
+    await object.nextAlarm();
+    expect(verdict(await object.exchange(call))).toBe(201);
+    expect(effectsIn(upstream)).toBe(1);
+    expect(await standing(tenant)).toEqual(PAID);
+  });
+
+  it("77: is asked about where the processor can be, and settled by what it says", async () => {
+    const upstream = processor();
+    upstream.faults.push("reset-after");
+    const object = incarnation({ upstream, processor: { ...POLICY, status: ASKABLE } });
+    const tenant = await books();
+    const call = payout(tenant);
+    await object.exchange(call);
+    object.time.advance(PAUSE_MS);
+    expect(verdict(await object.exchange(call))).toBe(201);
+    expect(effectsIn(upstream)).toBe(1);
+    expect(await standing(tenant)).toEqual(PAID);
+  });
+
+  it("76: that may have been sent is uncertain, and stays held, until a person says what happened", async () => {
+    const said = [
+      ["executed", 200, '{"id":"tr_9"}', 201, PAID],
+      ["executed", 402, "", 402, RELEASED],
+      ["not-executed", null, "", null, RELEASED],
+    ] as const;
+    for (const [kind, status, text, heard, money] of said) {
+      const upstream = processor();
+      upstream.faults.push("reset-after");
+      const object = incarnation({ upstream });
+      const tenant = await books();
+      const call = payout(tenant);
+      expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+      await object.settled();
+      expect(await standing(tenant)).toEqual(HELD);
+      expect(await rowOf(call)).toMatchObject({ state: "uncertain" });
+
+      const record = {
+        status,
+        digest: kind + String(status),
+        reason: "asked",
+        by: "test",
+        atMs: 1,
+      };
+      const body = new TextEncoder().encode(text);
+      const resolution = {
+        outcome:
+          kind === "executed"
+            ? { kind, status: status ?? 0, headers: [], body, link: null }
+            : { kind },
+        record: { ...record, outcome: kind },
+      } as const;
+      const resolve = () => object.run((engine) => engine.resolve(tenant, call.key, resolution));
+      expect(await resolve()).toEqual({ kind: "resolved" });
+      expect(await standing(tenant)).toEqual(money);
+      expect(await resolve()).toEqual({ kind: "resolved" });
+      expect(await standing(tenant)).toEqual(money);
+      if (heard === null) expect(await rowOf(call)).toBeNull();
+      else expect(verdict(await object.exchange(call))).toBe(heard);
+      expect(effectsIn(upstream)).toBe(1);
+    }
+  });
+});
+
+/** Until the claim has committed, whoever is told. */
+const claimed = async (call: OperationCall): Promise<void> => {
+  while ((await rowOf(call)) === null) await scheduler.wait(2);
+};
+
+describe("a payout that is interrupted", () => {
+  it("54: a database that is away at the claim: nothing is held, nobody is called", async () => {
+    const upstream = processor();
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+    object.db.always("lost-before", "none");
+    const heard = await object.time.passing(object.exchange(call));
+    expect(["temporarily-unavailable", "outcome-unknown-yet"]).toContain(verdict(heard));
+    object.db.heal();
+    expect(upstream.calls).toBe(0);
+    expect(await standing(tenant)).toEqual(UNTOUCHED);
+  });
+
+  it("53: that could not be recorded gives back what it held, and sends nothing", async () => {
+    const upstream = processor();
+    const storage = new FaultyStorage();
+    const object = incarnation({ upstream, storage: storage.around });
+    const tenant = await books();
+    const call = payout(tenant);
+    const claim = object.db.hold();
+    const first = object.exchange(call);
+    await claim.arrived();
+    storage.broken = true;
+    claim.release();
+    expect(verdict(await first)).toBe("temporarily-unavailable");
+    expect(upstream.calls).toBe(0);
+    expect(await rowOf(call)).toBeNull();
+    expect(await standing(tenant)).toEqual(RELEASED);
+    storage.broken = false;
+    expect(verdict(await object.exchange(call))).toBe(201);
+    expect(await standing(tenant)).toEqual({ ...PAID, payouts: ["paid", "released"] });
+  });
+
+  it("42: that was held and never called for is taken over as it was held, and called once", async () => {
+    const upstream = processor();
+    const storage = new FaultyStorage();
+    const zombie = incarnation({ upstream, storage: storage.around });
+    const tenant = await books();
+    const call = payout(tenant);
+    const claim = zombie.db.hold();
+    const first = zombie.exchange(call);
+    await claim.arrived();
+    // From here on it is replaced: neither its storage nor its database answers it, and it does not know.
+    storage.broken = true;
+    claim.release("stalled-after");
+    await claimed(call);
+
+    const next = incarnation({ upstream, object: zombie.object, time: zombie.time });
+    expect(await next.exchange(call)).toMatchObject({ status: 201 });
+    expect(await standing(tenant)).toEqual(PAID);
+    zombie.db.endStalls();
+    await zombie.time.passing(first);
+    expect(effectsIn(upstream)).toBe(1);
+    expect(await standing(tenant)).toEqual(PAID);
+  });
+
+  it("57: that was held and never called for, and whose client is gone, is given back by the hourly pass", async () => {
+    const upstream = processor();
+    const storage = new FaultyStorage();
+    const gone = incarnation({ upstream, storage: storage.around });
+    const tenant = await books();
+    const call = payout(tenant);
+    const claim = gone.db.hold();
+    const first = gone.exchange(call);
+    await claim.arrived();
+    storage.broken = true;
+    claim.release("stalled-after");
+    await claimed(call);
+    expect(await standing(tenant)).toEqual(HELD);
+
+    const next = incarnation({ upstream, object: gone.object, time: gone.time });
+    gone.time.advance(11 * 60 * 1000);
+    await next.run((engine) => engine.recover(tenant, call.key, gone.object));
+    await next.run((engine) => engine.recover(tenant, call.key, gone.object));
+    expect(await rowOf(call)).toBeNull();
+    expect(await standing(tenant)).toEqual(RELEASED);
+    gone.db.endStalls();
+    await gone.time.passing(first);
+    expect(upstream.calls).toBe(0);
+    expect(await standing(tenant)).toEqual(RELEASED);
+  });
+
+  it("54: a database that is away at the end: the outcome is told, and settled by the alarm, once", async () => {
+    const upstream = processor();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    object.db.next("lost-before");
+    upstream.release();
+    expect(verdict(await object.time.passing(first))).toBe(201);
+    expect(await standing(tenant)).toEqual(HELD);
+    expect(verdict(await object.exchange(call))).toBe(201);
+    await object.nextAlarm();
+    expect(await standing(tenant)).toEqual(PAID);
+    expect(await rowOf(call)).toMatchObject({ state: "final" });
+  });
+
+  it("51b: a settlement that is delivered twice, or whose answer is lost, moves the money once", async () => {
+    for (const fault of ["lost-after", "twice"] as const) {
+      const upstream = processor();
+      upstream.faults.push("hang");
+      const object = incarnation({ upstream });
+      const tenant = await books();
+      const call = payout(tenant);
+      const first = object.exchange(call);
+      await until(() => upstream.calls === 1);
+      object.db.next(fault);
+      upstream.release();
+      expect(verdict(await object.time.passing(first))).toBe(201);
+      object.time.advance(60_000);
+      await object.alarm();
+      expect(await standing(tenant)).toEqual(PAID);
+    }
+  });
+
+  it("48: a person's word and a late answer of the processor: the first settles, the other changes nothing", async () => {
+    const upstream = processor();
+    upstream.faults.push("hang");
+    const zombie = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant);
+    const late = zombie.exchange(call);
+    await until(() => upstream.calls === 1);
+    const next = incarnation({ upstream, object: zombie.object, time: zombie.time });
+    expect(verdict(await next.exchange(call))).toBe("outcome-uncertain");
+    const resolution = {
+      outcome: {
+        kind: "executed",
+        status: 422,
+        headers: [],
+        body: new TextEncoder().encode("{}"),
+        link: null,
+      },
+      record: {
+        outcome: "executed",
+        status: 422,
+        digest: "d",
+        reason: "asked",
+        by: "test",
+        atMs: 1,
+      },
+    } as const;
+    expect(await next.run((engine) => engine.resolve(tenant, call.key, resolution))).toEqual({
+      kind: "resolved",
+    });
+    upstream.release();
+    expect(verdict(await late)).toBe(402);
+    await next.settled();
+    expect(verdict(await next.exchange(call))).toBe(402);
+    expect(await standing(tenant)).toEqual(RELEASED);
+  });
+
+  it("52: a settlement that the database refuses keeps no neighbour waiting, and stays held and known", async () => {
+    const upstream = processor();
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const spoilt = payout(tenant);
+    const sound = payout(tenant, { amountMinor: 100 });
+    upstream.faults.push("hang", "hang");
+    const replies = [object.exchange(spoilt), object.exchange(sound)];
+    await until(() => upstream.calls === 2);
+    // Somebody has written to the books by hand.
+    await env.DB.prepare(
+      "UPDATE payouts SET state = 'paid', ended_at_ms = 1 WHERE tenant = ? AND key = ?",
+    )
+      .bind(tenant, spoilt.key)
+      .run();
+    upstream.release();
+    for (const reply of replies) expect(verdict(await reply)).toBe(201);
+    expect(await rowOf(sound)).toMatchObject({ state: "final" });
+    expect(await rowOf(spoilt)).toMatchObject({ state: "in-flight" });
+    expect(object.alerts).toContain("exchanges-not-settled");
+    expect(await balanceOf(tenant, "system:EUR:held")).toBe(300);
+    expect(await balanceOf(tenant, "system:EUR:paid-out")).toBe(100);
+  });
+});

@@ -6,6 +6,9 @@ const config: KnipConfig = {
   entry: [
     // Built by tsconfig.package.json; package.json names what comes out.
     "src/index.ts",
+    "src/client/index.ts",
+    "src/client/operation-endpoints.ts",
+    "src/client/file-store.ts",
     "examples/booking/src/worker.ts",
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",

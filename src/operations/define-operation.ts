@@ -114,16 +114,36 @@ export type Operation = {
   ) => Result<ReadyOperation, readonly InputIssue[]>;
 };
 
+/** What is defined, and what it may be called with: clients are typed by it. */
+export type DefinedOperation<
+  Method extends Operation["method"],
+  Path extends string,
+  Params extends Operation["params"],
+  Input extends z.ZodType,
+  Output extends z.ZodType,
+> = Operation & {
+  readonly method: Method;
+  readonly path: Path;
+  readonly params: Params;
+  readonly input: Input;
+  readonly output: Output;
+};
+
 /** Throws an Error that names the operation if the definition breaks a rule. */
 export const defineOperation = <
+  Method extends Operation["method"],
+  Path extends string,
   Params extends z.ZodType<Record<string, string>>,
   Input extends z.ZodType,
   Output extends z.ZodType,
   Facts,
   Refusal extends string,
 >(
-  definition: Definition<Params, Input, Output, Facts, Refusal>,
-): Operation => {
+  definition: Definition<Params, Input, Output, Facts, Refusal> & {
+    readonly method: Method;
+    readonly path: Path;
+  },
+): DefinedOperation<Method, Path, Params, Input, Output> => {
   const { name, method, path, read, plan } = definition;
   const refusals = checkDefinition(definition);
   const status = definition.status ?? (method === "POST" ? 201 : 200);

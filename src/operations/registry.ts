@@ -13,7 +13,7 @@ import { getOrder, listOrders } from "./order-queries.ts";
 import { getPayment, getRefund, listPayments, listRefunds } from "./payment-queries.ts";
 import { getProduct, listProducts } from "./product-queries.ts";
 
-export const operations: readonly Operation[] = [
+export const operations = [
   createAccount,
   createPayment,
   createRefund,
@@ -21,7 +21,7 @@ export const operations: readonly Operation[] = [
   adjustStock,
   createOrder,
   cancelOrder,
-];
+] as const satisfies readonly Operation[];
 
 export const queries: readonly Query[] = [
   listAccounts,

@@ -114,7 +114,10 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
 ): Client<Routes> => {
   const { store = memoryStore(), now = Date.now, random = Math.random } = options;
   const send = options.fetch ?? fetch;
-  const tell = options.onEvent ?? (() => {});
+  const tell = (event: ClientEvent): void => {
+    // Apart from the call: what a listener throws is the program's error, and no outcome of a payment.
+    if (options.onEvent !== undefined) queueMicrotask(() => options.onEvent?.(event));
+  };
   const budgets = new Map<string, RetryBudget>();
   /** Calls of this client by key, so that two for one intent are one. */
   const running = new Map<
@@ -228,10 +231,22 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
       await sleep(notBeforeMs - now(), signal);
       for (;;) {
         const pass = how.resumed || attempts > 0 ? await inLine(budget, key, signal) : undefined;
-        attempts += 1;
-        tell({ type: "sending", key, attempt: attempts, probe: pass?.probe ?? false });
-        const heard = await attempt(intent, signal);
-        pass?.end(heard.answered);
+        let heard: Attempted;
+        try {
+          // Another process may have had its turn while this one waited.
+          const found = pass === undefined ? null : await outcomeOf(key);
+          if (found !== null) {
+            pass?.end(true);
+            return known(intent, found);
+          }
+          attempts += 1;
+          tell({ type: "sending", key, attempt: attempts, probe: pass?.probe ?? false });
+          heard = await attempt(intent, signal);
+          pass?.end(heard.answered);
+        } finally {
+          // Whatever was thrown, the next in line is let go; a second call of it says nothing.
+          pass?.end(false);
+        }
         const { stored, verdict } = heard;
         if (stored !== undefined) {
           const answer = toAnswer(key, stored, { fromStore: false, attempts });
@@ -283,10 +298,7 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
   };
 
   /** One try, to the last byte of its answer: one that breaks off is none. */
-  const attempt = async (
-    { key, request }: Intent,
-    signal: AbortSignal,
-  ): Promise<{ stored?: StoredAnswer; verdict: Verdict; answered: boolean }> => {
+  const attempt = async ({ key, request }: Intent, signal: AbortSignal): Promise<Attempted> => {
     // Outside of the try: without credentials there is nothing to send, and nothing that a retry would mend.
     const credentials = (await options.credentials?.(request.url)) ?? {};
     const patience = new AbortController();
@@ -318,6 +330,15 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
       return { verdict: { is: "retry", afterMs: null }, answered: false };
     } finally {
       clearTimeout(timer);
+    }
+  };
+
+  /** What another process has heard; null also if the store does not say, for sending again is harmless. */
+  const outcomeOf = async (key: string): Promise<StoredAnswer | null> => {
+    try {
+      return parseIntent(await store.get(key))?.answer ?? null;
+    } catch {
+      return null;
     }
   };
 
@@ -386,8 +407,8 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
       const [method = "", path = ""] = route.split(" ");
       const url = urlOf(options.baseUrl, path, (params ?? {}) as Readonly<Record<string, string>>);
       const request = requestOf(url, { method, body, headers: { prefer: `wait=${WAIT_SECONDS}` } });
-      // What the definition promises; the server is held to it by its own tests, and parsing it again is the caller's.
-      return call(request, rest, LATCHKEY_KEY_SAFE_MS) as Promise<Answer<never>>;
+      // Of the form that the definition promises: the server is held to it by its own tests, and it is not parsed again.
+      return call(request, rest, LATCHKEY_KEY_SAFE_MS);
     },
     request: async (url, { method = "POST", body, headers = {}, ...rest } = {}) =>
       call(
@@ -424,6 +445,14 @@ export const createClient = <Routes extends Endpoints = Endpoints>(
     pending,
     forget: async (key) => store.delete(key),
   };
+};
+
+type Attempted = {
+  /** None if no whole answer came. */
+  readonly stored?: StoredAnswer;
+  readonly verdict: Verdict;
+  /** The origin is up: it has answered, and not with a refusal to work. */
+  readonly answered: boolean;
 };
 
 /** Another process has taken the intent out of the store: it was found to be free, or forgotten. */

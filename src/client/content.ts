@@ -62,10 +62,8 @@ const canonical = (value: unknown, open: ReadonlySet<object>): string | undefine
   if (Array.isArray(value)) {
     return `[${value.map((item) => canonical(item, within) ?? "null").join(",")}]`;
   }
-  if ("toJSON" in value && typeof value.toJSON === "function") {
-    const plain: unknown = value.toJSON();
-    return canonical(plain, within);
-  }
+  // A date, or what else says itself how it is written.
+  if (hasToJson(value)) return canonical(value.toJSON(), within);
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) {
     throw new TypeError("The body must be JSON, text, a Uint8Array or URLSearchParams.");
@@ -78,6 +76,9 @@ const canonical = (value: unknown, open: ReadonlySet<object>): string | undefine
     });
   return `{${members.join(",")}}`;
 };
+
+const hasToJson = (value: object): value is { readonly toJSON: () => unknown } =>
+  "toJSON" in value && typeof value.toJSON === "function";
 
 const textOf = (text: string): Content => ({ kind: "text", text });
 

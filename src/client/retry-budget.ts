@@ -12,7 +12,7 @@ import { backoffMs } from "./retry-decision.ts";
 export type Pass = {
   /** Whether it is a probe: the only retry under way. */
   readonly probe: boolean;
-  /** To be called once, when the try has ended. */
+  /** To be called when the try has ended; the first call counts. */
   readonly end: (answered: boolean) => void;
 };
 
@@ -50,9 +50,8 @@ export class RetryBudget {
       return { probe: false, end: () => {} };
     }
     const before = this.#line;
-    let leave = (): void => {};
-    const mine = new Promise<void>((resolve) => (leave = resolve));
-    this.#line = before.then(() => mine);
+    const { done, leave } = turn();
+    this.#line = before.then(() => done);
     try {
       await unless(signal, before);
       const restMs = this.#restUntilMs - this.#parts.now();
@@ -61,9 +60,12 @@ export class RetryBudget {
       leave();
       throw error;
     }
+    let ended = false;
     return {
       probe: true,
       end: (answered) => {
+        if (ended) return;
+        ended = true;
         this.#failedProbes = answered ? 0 : this.#failedProbes + 1;
         // Half of it for sure: one probe after the other must not be a way to hammer.
         const random = (1 + this.#parts.random()) / 2;
@@ -76,17 +78,20 @@ export class RetryBudget {
   }
 }
 
+const turn = (): { readonly done: Promise<void>; readonly leave: () => void } => {
+  const turns: (() => void)[] = [];
+  const done = new Promise<void>((resolve) => turns.push(resolve));
+  return { done, leave: () => turns.forEach((resolve) => resolve()) };
+};
+
 /** The promise, unless the signal comes first. */
 const unless = async (signal: AbortSignal, promise: Promise<void>): Promise<void> => {
   signal.throwIfAborted();
-  let abort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => (abort = () => reject(reasonOf(signal))));
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
+  await new Promise<void>((resolve, reject) => {
+    const abort = (): void => reject(reasonOf(signal));
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 };
 
 export const reasonOf = (signal: AbortSignal): Error =>

@@ -4,8 +4,6 @@ import type { KnipConfig } from "knip";
 const config: KnipConfig = {
   // Named in redocly.yaml; read as text; bundled or started by their paths.
   entry: [
-    // Built by tsconfig.package.json; package.json names what comes out.
-    "src/index.ts",
     "examples/booking/src/worker.ts",
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",

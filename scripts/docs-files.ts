@@ -21,6 +21,7 @@ const GUIDES = [
   "client-guide",
   "gateway",
   "retry-advice",
+  "client-sdk",
   "operating",
   "openapi",
   "evidence",

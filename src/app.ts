@@ -7,6 +7,7 @@ import { matchedRoutes } from "hono/route";
 import { REQUEST_ID } from "./contract/headers.ts";
 import type { Bindings, EngineSettings } from "./env.ts";
 import { byToken } from "./http/access.ts";
+import { agentRoute, type Agents } from "./http/agent-route.ts";
 import type { Authenticator, HttpContext, HttpEnv } from "./http/context.ts";
 import { crossOrigin } from "./http/cross-origin.ts";
 import { documentationRoutes } from "./http/docs/routes.ts";
@@ -40,11 +41,17 @@ export type Host<Env> = {
   readonly securityScheme?: Schema;
 };
 
-export type AppParts<Env = unknown> = Catalogue & { readonly host?: Host<Env> };
+/** Of a Worker of our own. */
+export type OwnParts = Catalogue & {
+  /** Serves agents at `/mcp`. Passed in, so that a Worker without it carries none of the protocol. */
+  readonly agents?: Agents;
+};
+
+export type AppParts<Env = unknown> = OwnParts & { readonly host?: Host<Env> };
 
 /** Our own Worker: the gateway where the vars ask for one, else the app alone. Made when the first request asks. */
 export const createService = (
-  parts: Catalogue,
+  parts: OwnParts,
 ): { readonly fetch: ExportedHandlerFetchHandler<Bindings> } => {
   let made: { readonly gateway: boolean; readonly app: Hono<HttpEnv> } | undefined;
   return {
@@ -62,7 +69,7 @@ export const createService = (
 const GATEWAY_HOME = "/_latchkey";
 
 /** Everything is the upstream's but what is under `/_latchkey`: there, the whole app as it is elsewhere. */
-export const createGateway = (parts: Catalogue): Hono<HttpEnv> => {
+export const createGateway = (parts: OwnParts): Hono<HttpEnv> => {
   const app = new Hono<HttpEnv>();
   app.use(async (c, next) => {
     c.set("latchkey.requestId", crypto.randomUUID());
@@ -93,7 +100,7 @@ export const createGateway = (parts: Catalogue): Hono<HttpEnv> => {
 };
 
 /** The whole app: what it has no route for is not found. */
-export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
+export const createApp = (parts: OwnParts): Hono<HttpEnv> =>
   createRoutes(parts, "every request").notFound((c) => problemResponse(c, "not-found"));
 
 /** The routes alone, for `app.route("/api", …)`. Whatever they do not name falls through to the app around them. */
@@ -109,7 +116,7 @@ type RouteParts = {
 
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
 const createRoutes = <Env>(
-  { operations, queries, host }: AppParts<Env>,
+  { operations, queries, host, agents }: AppParts<Env>,
   before: "every request" | "each route",
   {
     readSettings = host?.authenticate === undefined ? settingsOf : engineSettingsOf,
@@ -168,6 +175,10 @@ const createRoutes = <Env>(
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));
+  if (agents !== undefined) {
+    route("POST", "/mcp", agentRoute(agents, routes));
+    route("GET", "/llms.txt", (c) => c.text(agents.guide));
+  }
   // Of a mount's host it is the host's own.
   if (before === "every request") route("GET", "/", (c) => c.redirect("docs", 302));
   for (const [path, handler] of documentationRoutes(definitions)) route("GET", path, handler);

@@ -117,16 +117,36 @@ export type Operation = {
   ) => Result<ReadyOperation, readonly InputIssue[]>;
 };
 
+/** What is defined, and what it may be called with: clients are typed by it. */
+export type DefinedOperation<
+  Method extends Operation["method"],
+  Path extends string,
+  Params extends Operation["params"],
+  Input extends z.ZodType,
+  Output extends z.ZodType,
+> = Operation & {
+  readonly method: Method;
+  readonly path: Path;
+  readonly params: Params;
+  readonly input: Input;
+  readonly output: Output;
+};
+
+/** The literal types of a definition's method and path, for clients to be typed by. */
+export type Endpoint<Method, Path> = { readonly method: Method; readonly path: Path };
+
 /** Throws an Error that names the operation if the definition breaks a rule. */
 export const defineOperation = <
+  Method extends Operation["method"],
+  Path extends string,
   Params extends z.ZodType<Record<string, string>>,
   Input extends z.ZodType,
   Output extends z.ZodType,
   Facts,
   Refusal extends string,
 >(
-  definition: Definition<Params, Input, Output, Facts, Refusal>,
-): Operation => {
+  definition: Definition<Params, Input, Output, Facts, Refusal> & Endpoint<Method, Path>,
+): DefinedOperation<Method, Path, Params, Input, Output> => {
   const { name, plan } = definition;
   const status = statusOf(definition);
   return foldDefinition(definition, null, (input, facts, context) => {
@@ -152,16 +172,19 @@ export const statusOf = ({
 
 /** Checks what every definition has, and folds its types away around how it is planned. */
 export const foldDefinition = <
+  Method extends Operation["method"],
+  Path extends string,
   Params extends z.ZodType<Record<string, string>>,
   Input extends z.ZodType,
   Output extends z.ZodType,
   Facts,
   Refusal extends string,
 >(
-  definition: Omit<Definition<Params, Input, Output, Facts, Refusal>, "plan">,
+  definition: Omit<Definition<Params, Input, Output, Facts, Refusal>, "plan"> &
+    Endpoint<Method, Path>,
   external: OperationStep | null,
   plan: (input: z.output<Input>, facts: Facts, context: PlanContext<z.output<Params>>) => Plan,
-): Operation => {
+): DefinedOperation<Method, Path, Params, Input, Output> => {
   const { name, method, path, read } = definition;
   const refusals = checkDefinition(definition);
   const status = statusOf(definition);

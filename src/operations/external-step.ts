@@ -22,7 +22,9 @@ import {
   refusedPlan,
 } from "../kernel/plan.ts";
 import {
+  type DefinedOperation,
   type Definition,
+  type Endpoint,
   foldDefinition,
   type Operation,
   type PlanContext,
@@ -108,6 +110,8 @@ export type OperationStep = {
 
 /** Throws an Error that names the operation if the definition breaks a rule. */
 export const defineExternalOperation = <
+  Method extends Operation["method"],
+  Path extends string,
   Params extends z.ZodType<Record<string, string>>,
   Input extends z.ZodType,
   Output extends z.ZodType<JsonObject>,
@@ -115,8 +119,9 @@ export const defineExternalOperation = <
   Refusal extends string,
   Held extends z.ZodType<JsonObject>,
 >(
-  definition: ExternalDefinition<Params, Input, Output, Facts, Refusal, Held>,
-): Operation => {
+  definition: ExternalDefinition<Params, Input, Output, Facts, Refusal, Held> &
+    Endpoint<Method, Path>,
+): DefinedOperation<Method, Path, Params, Input, Output> => {
   const { name, held, plan, external } = definition;
   const status = statusOf(definition);
   if (!/^[A-Z][A-Z0-9]*(_[A-Z0-9]+)*$/.test(external.processor)) {

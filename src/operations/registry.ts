@@ -15,7 +15,7 @@ import { getPayment, getRefund, listPayments, listRefunds } from "./payment-quer
 import { getPayout, listPayouts } from "./payout-queries.ts";
 import { getProduct, listProducts } from "./product-queries.ts";
 
-export const operations: readonly Operation[] = [
+export const operations = [
   createAccount,
   createPayment,
   createRefund,
@@ -24,7 +24,7 @@ export const operations: readonly Operation[] = [
   adjustStock,
   createOrder,
   cancelOrder,
-];
+] as const satisfies readonly Operation[];
 
 export const queries: readonly Query[] = [
   listAccounts,

@@ -4,7 +4,11 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { createApp, createMount } from "../../src/app.ts";
 import type { HostAuthenticate } from "../../src/http/host-authentication.ts";
-import { defineOperation, noParams } from "../../src/operations/define-operation.ts";
+import {
+  defineOperation,
+  noParams,
+  type Operation,
+} from "../../src/operations/define-operation.ts";
 import { defineQuery, noSearch } from "../../src/operations/define-query.ts";
 
 const env = { FINGERPRINT_SECRET: "u2Ce8Ai5Wo1Tz7Kx3Bn9Gd4Vq6Lj0Hs8" };
@@ -24,7 +28,7 @@ const create = defineOperation({
 
 const refusing: HostAuthenticate<unknown> = () => ({ refused: "Nobody is known here." });
 
-const mounted = (at: string, authenticate = refusing, operation = create) => {
+const mounted = (at: string, authenticate = refusing, operation: Operation = create) => {
   const routes = createMount({ operations: [operation], queries: [], host: { authenticate } });
   const host = new Hono();
   host.get("/before", (c) => c.text("theirs"));

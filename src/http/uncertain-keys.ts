@@ -10,7 +10,12 @@ import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { findRecords } from "../journal/journal.ts";
 import { listUncertain } from "../journal/settlements.ts";
 import { canonicalJson, parseJson } from "../kernel/json.ts";
-import { PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, REASON_LENGTH_MAX, SEND_TIMEOUT_MS } from "../kernel/limits.ts";
+import {
+  PAGE_ROWS_DEFAULT,
+  PAGE_ROWS_MAX,
+  REASON_LENGTH_MAX,
+  SEND_TIMEOUT_MS,
+} from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Resolution, ResolutionReply } from "../objects/exchange-call.ts";
 import { callObject } from "../objects/object-call.ts";
@@ -73,7 +78,10 @@ export const uncertainKeysRoute = async (c: HttpContext): Promise<Response> => {
       }
       const last = data.at(-1);
       if (found.length > rest) {
-        const end = rest === 0 || last === undefined ? [name, after.tenant, after.key] : [name, last.tenant, last.key];
+        const end =
+          rest === 0 || last === undefined
+            ? [name, after.tenant, after.key]
+            : [name, last.tenant, last.key];
         return page(c, data, textOf(end));
       }
     }
@@ -163,11 +171,9 @@ export const resolutionRoute = async (c: HttpContext): Promise<Response> => {
   const { kind } = await resolve(c, tenant.data, key.value, resolution);
   switch (kind) {
     case "resolved":
-      return c.json(
-        { tenant: tenant.data, key: key.value, outcome: input.data.outcome },
-        200,
-        { "Cache-Control": "no-store" },
-      );
+      return c.json({ tenant: tenant.data, key: key.value, outcome: input.data.outcome }, 200, {
+        "Cache-Control": "no-store",
+      });
     case "refused":
       return problemResponse(c, "resolution-refused");
     case "unknown-key":

@@ -14,18 +14,15 @@ export class Waiters<News> {
     }
     this.#waiting.set(key, waiting);
     this.#count += 1;
-    let tell: (news: News) => void = () => undefined;
-    const told = new Promise<News>((resolve) => {
-      tell = resolve;
-    });
-    waiting.add(tell);
+    const told = Promise.withResolvers<News>();
+    waiting.add(told.resolve);
     try {
-      return await withTimeout(told, ms);
+      return await withTimeout(told.promise, ms);
     } catch {
       return undefined;
     } finally {
       this.#count -= 1;
-      waiting.delete(tell);
+      waiting.delete(told.resolve);
       if (waiting.size === 0 && this.#waiting.get(key) === waiting) this.#waiting.delete(key);
     }
   }

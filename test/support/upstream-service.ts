@@ -1,7 +1,7 @@
 /**
  * An API behind the gateway, outside the Worker under test: it counts every call that it carries out, by key, and lives
  * on when objects die. POST carries out, or with a key that it honours (`x-honours: true`) only the first time.
- * GET /status/{key} tells of a key; GET /count/{key} how often it was carried out.
+ * With `x-fail` it answers 500. GET /status/{key} tells of a key; GET /count/{key} how often it was carried out.
  */
 import { Response, type Request } from "miniflare";
 
@@ -18,6 +18,7 @@ export const upstreamService = () => {
     }
     const key = request.headers.get("idempotency-key") ?? "";
     await request.arrayBuffer();
+    if (request.headers.has("x-fail")) return new Response("failed", { status: 500 });
     const count = effects.get(key) ?? 0;
     if (count === 0 || request.headers.get("x-honours") !== "true") effects.set(key, count + 1);
     return Response.json({ made: key });

@@ -2,9 +2,9 @@
  * The real objects, reset while an exchange stands at a labelled point: the object's memory is gone, what it was about to
  * do does not happen, and its callers see a broken call. The API behind lives on, and counts.
  */
-import { abortAllDurableObjects, applyD1Migrations } from "cloudflare:test";
+import { abortAllDurableObjects, applyD1Migrations, reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import { runHourly } from "../../src/objects/hourly.ts";
@@ -21,12 +21,12 @@ import {
 } from "./support/exchanges.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
 
 let armed: CrashPoint | undefined;
 let reached = 0;
 
-beforeEach(() => {
+beforeEach(async () => {
+  await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
   reached = 0;
   globalThis.CRASH_POINTS = true;
   globalThis.latchkeyCrashPoint = async (point) => {
@@ -38,8 +38,10 @@ beforeEach(() => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
 });
 
-afterEach(() => {
+afterEach(async () => {
   armed = undefined;
+  // What an object of one test has left for its alarm must not come to the point that the next test waits for.
+  await reset();
   globalThis.CRASH_POINTS = false;
   globalThis.latchkeyCrashPoint = undefined;
   vi.restoreAllMocks();
@@ -86,39 +88,48 @@ describe("an object that is reset", () => {
     "exchange-answered",
     "exchange-stored",
     "exchange-final",
-  ])("44, 36–40: at %s: at most one effect, and every key comes to what its policy says", async (point) => {
-    const heal = { attemptsMax: 5, elapsedMsMax: 600_000 };
-    const calls = {
-      honours: callTo(tenantOf(), { policy: { honoursKey: true, heal } }),
-      askable: callTo(tenantOf(), { policy: { status: { ...ASKABLE, path: "/status/{key}", quietMs: 100, absenceIsFinal: true }, timeoutMs: 400, heal } }),
-      neither: callTo(tenantOf()),
-    };
-    armed = point;
-    const broken = Promise.allSettled(Object.values(calls).map(send));
-    await until(() => reached === 3);
-    await abortAllDurableObjects();
-    armed = undefined;
-    await broken;
+  ])(
+    "44, 36–40: at %s: at most one effect, and every key comes to what its policy says",
+    async (point) => {
+      const heal = { attemptsMax: 5, elapsedMsMax: 600_000 };
+      const calls = {
+        honours: callTo(tenantOf(), { policy: { honoursKey: true, heal } }),
+        askable: callTo(tenantOf(), {
+          policy: {
+            status: { ...ASKABLE, path: "/status/{key}", quietMs: 100, absenceIsFinal: true },
+            timeoutMs: 400,
+            heal,
+          },
+        }),
+        neither: callTo(tenantOf()),
+      };
+      armed = point;
+      const broken = Promise.allSettled(Object.values(calls).map(send));
+      await until(() => reached === 3);
+      await abortAllDurableObjects();
+      armed = undefined;
+      await broken;
 
-    const standing = {
-      honours: await untilStanding(calls.honours),
-      askable: await untilStanding(calls.askable),
-      neither: await untilStanding(calls.neither),
-    };
+      const standing = {
+        honours: await untilStanding(calls.honours),
+        askable: await untilStanding(calls.askable),
+        neither: await untilStanding(calls.neither),
+      };
 
-    expect(verdict(standing.honours)).toBe(200);
-    expect(verdict(standing.askable)).toBe(200);
-    // Whoever neither honours keys nor can be asked is never called again once it may have been called.
-    const mayHaveRun = ["exchange-intent", "exchange-sent", "exchange-answered"].includes(point);
-    expect(verdict(standing.neither)).toBe(mayHaveRun ? "outcome-uncertain" : 200);
-    expect(await countOf(calls.honours)).toBe(1);
-    expect(await countOf(calls.askable)).toBe(1);
-    expect(await countOf(calls.neither)).toBeLessThanOrEqual(1);
-    for (const [name, call] of Object.entries(calls)) {
-      const again = await send(call);
-      expect(verdict(again)).toBe(verdict(standing[name as keyof typeof standing]));
-    }
-  });
+      expect(verdict(standing.honours)).toBe(200);
+      expect(verdict(standing.askable)).toBe(200);
+      // Whoever neither honours keys nor can be asked is never called again once it may have been called.
+      const mayHaveRun = ["exchange-intent", "exchange-sent", "exchange-answered"].includes(point);
+      expect(verdict(standing.neither)).toBe(mayHaveRun ? "outcome-uncertain" : 200);
+      expect(await countOf(calls.honours)).toBe(1);
+      expect(await countOf(calls.askable)).toBe(1);
+      expect(await countOf(calls.neither)).toBeLessThanOrEqual(1);
+      for (const [name, call] of Object.entries(calls)) {
+        const again = await send(call);
+        expect(verdict(again)).toBe(verdict(standing[name as keyof typeof standing]));
+      }
+    },
+  );
 
   it("44: its alarm heals what it has begun, though nobody asks again", async () => {
     const call = callTo(tenantOf(), {
@@ -174,7 +185,9 @@ describe("a claim that nobody cares for", () => {
     await broken;
     await runHourly(env);
     expect(await rowOf(call)).toMatchObject({ state: "in-flight" });
-    await env.DB.prepare("UPDATE journal SET created_at_ms = created_at_ms - 660000 WHERE tenant = ?")
+    await env.DB.prepare(
+      "UPDATE journal SET created_at_ms = created_at_ms - 660000 WHERE tenant = ?",
+    )
       .bind(call.tenant)
       .run();
     await runHourly(env);

@@ -2,7 +2,12 @@
 import { createScheduledController } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { type JournalPlace, listRecords, type ListedState, sweepAfter } from "../../src/journal/journal.ts";
+import {
+  type JournalPlace,
+  listRecords,
+  type ListedState,
+  sweepAfter,
+} from "../../src/journal/journal.ts";
 import { runSlowPass } from "../../src/journal/slow-pass.ts";
 import { SLOW_PASS_ROWS, SLOW_PASS_STEPS, TOMBSTONE_SECONDS } from "../../src/kernel/limits.ts";
 import worker from "../../src/worker.ts";
@@ -130,8 +135,8 @@ describe("the slow pass", () => {
     expect(await states("t")).toEqual({ [keyOf(1)]: "expired" });
   });
 
-  const sweepFrom = async (place: JournalPlace, limit: number) =>
-    (await sweepAfter(env.DB, place, limit, NOW_S)).reached;
+  const sweepFrom = async (after: JournalPlace, limit: number) =>
+    (await sweepAfter(env.DB, after, limit, NOW_S)).reached;
 
   it("goes in pages, and each leaves what lies behind it", async () => {
     await put(Array.from({ length: 7 }, (_, i) => ({ tenant: "t", key: keyOf(i) })));

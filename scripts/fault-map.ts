@@ -77,7 +77,7 @@ const FAULTS = [
   ["61", "validation failure"],
   ["62", "business refusal"],
   ["63", "rate limited"],
-  ["64", "binary and empty bodies"],
+  ["64", "binary and empty bodies and answers of an upstream"],
   ["65", "a flood of new keys"],
   ["66", "a flood without credentials"],
   ["67", "one hot key"],

@@ -19,9 +19,10 @@ import { root } from "./tool.ts";
 const GUIDES = [
   "concepts",
   "client-guide",
-  "gateway",
-  "retry-advice",
   "client-sdk",
+  "gateway",
+  "payouts",
+  "retry-advice",
   "operating",
   "openapi",
   "evidence",

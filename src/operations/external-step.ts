@@ -11,7 +11,7 @@
  * What is refused: an optional key (who has none could never be told what became of the call), and an answer that SQL
  * completes (it is told as soon as it is durable, which is before the settlement has reached the database).
  */
-import { z } from "zod";
+import type { z } from "zod";
 import type { Json, JsonObject } from "../kernel/json.ts";
 import {
   type Answer,

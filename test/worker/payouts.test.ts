@@ -270,9 +270,10 @@ describe("a payout", () => {
       expect(await standing(tenant)).toEqual(money);
       expect(await resolve()).toEqual({ kind: "resolved" });
       expect(await standing(tenant)).toEqual(money);
-      if (heard === null) expect(await rowOf(call)).toBeNull();
-      else expect(verdict(await object.exchange(call))).toBe(heard);
       expect(effectsIn(upstream)).toBe(1);
+      // Free, it runs; else it is replayed.
+      expect(await rowOf(call)).toEqual(heard === null ? null : expect.anything());
+      expect(verdict(await object.exchange(call))).toBe(heard ?? 201);
     }
   });
 });

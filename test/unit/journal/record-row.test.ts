@@ -34,6 +34,7 @@ describe("a row of the journal", () => {
       object: "bucket/1:a/0",
       createdAtMs: row.created_at_ms,
       forgetAtS: row.forget_at_s,
+      held: null,
       record: {
         state: "final",
         fingerprintVersion: 1,
@@ -57,6 +58,9 @@ describe("a row of the journal", () => {
         expect(record).toMatchObject({ state, link: row.link, fingerprint: "print" });
         expect(record).not.toHaveProperty("response");
       }
+      // While it is open, an external step's own data stand where the answer will be.
+      const isOpen = state === "in-flight" || state === "uncertain";
+      expect(parseRecordRow({ ...row, state }).held).toBe(isOpen ? row.body : null);
     },
   );
 

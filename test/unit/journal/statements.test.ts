@@ -232,6 +232,7 @@ describe("a claim", () => {
       object: "bucket/1:a/0",
       createdAtMs: 1_800_000_000_123,
       forgetAtS: 1_802_678_400,
+      held: null,
       record: {
         state: "final",
         fingerprintVersion: 1,

@@ -10,6 +10,7 @@ import { cancelOrder } from "../../../src/operations/cancel-order.ts";
 import { createAccount } from "../../../src/operations/create-account.ts";
 import { createOrder } from "../../../src/operations/create-order.ts";
 import { createPayment } from "../../../src/operations/create-payment.ts";
+import { createPayout } from "../../../src/operations/create-payout.ts";
 import { createProduct } from "../../../src/operations/create-product.ts";
 import { createRefund } from "../../../src/operations/create-refund.ts";
 import type { Operation } from "../../../src/operations/define-operation.ts";
@@ -43,6 +44,14 @@ const planOf = async (
   const ready = operation.validate(params, body);
   if (!ready.ok) throw new Error(JSON.stringify(ready.failure));
   return ready.value.plan(reader, context());
+};
+
+/** What it answers: of an external step, once its processor has done it. */
+const answerOf = ({ external }: Operation, { answer, held }: Plan): Plan["answer"] => {
+  if (external === null) return answer;
+  const end = external.settle(held ?? null, { status: 200, body: { id: "tr_1" } }, 1);
+  if ("refusal" in end) throw new Error(end.detail);
+  return end.answer;
 };
 
 /** Pointers of what is wrong with a body. */
@@ -96,6 +105,12 @@ const accepted: readonly (readonly [Operation, Json, Record<string, string>, Rea
   [createPayment, payment, {}, finding()],
   [createRefund, {}, { id: PAYMENT }, finding(storedPayment)],
   [createRefund, { amountMinor: 5 }, { id: PAYMENT }, finding(storedPayment)],
+  [
+    createPayout,
+    { account: "alice", amountMinor: 5, currency: "EUR", destination: "DE00" },
+    {},
+    finding(),
+  ],
   [createProduct, { ...product, quantity: 3 }, {}, finding()],
   [adjustStock, { delta: -1 }, { sku: "mug" }, finding()],
   [createOrder, { ...order, lines: [{ sku: "mug", quantity: 1 }] }, {}, finding(storedProduct)],
@@ -139,7 +154,7 @@ describe.each(
   accepted.map(([operation, ...rest]) => [operation.name, operation, ...rest] as const),
 )("an accepted request of %s", (_, operation, body, params, reader) => {
   it("is answered with what its output schema promises, and a link", async () => {
-    const { answer } = await planOf(operation, body, params, reader);
+    const answer = answerOf(operation, await planOf(operation, body, params, reader));
     expect(operation.output.safeParse(answer.body).success).toBe(true);
     expect(answer.link).toMatch(/^\/v1\/[\w./-]+$/);
     expect([200, 201]).toContain(answer.status);

@@ -8,7 +8,7 @@ import { afterEach, beforeAll, vi } from "vitest";
 import type { ExchangePolicy } from "../../../src/gateway/exchange.ts";
 import { keptHeaders } from "../../../src/gateway/headers.ts";
 import { consecutiveFailures } from "../../../src/gateway/origin-health.ts";
-import { fingerprint } from "../../../src/idempotency/fingerprint.ts";
+import { fingerprint as printOf } from "../../../src/idempotency/fingerprint.ts";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
 import { Alarm } from "../../../src/objects/alarm.ts";
 import type {
@@ -131,7 +131,7 @@ export class ExchangeIncarnation {
       }),
       keptHeaders,
       fingerprintIn: (call, version) =>
-        call.operation === undefined ? undefined : fingerprint(call.operation, version),
+        call.operation === undefined ? undefined : printOf(call.operation, version),
       secretNamed: () => undefined,
       clock: time.clock,
       randomness: systemRandomness,

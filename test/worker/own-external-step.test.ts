@@ -1,0 +1,129 @@
+/** The endpoint with an external step of the guide on payouts, as a team would add it. */
+import { env } from "cloudflare:workers";
+import { beforeAll, expect, it } from "vitest";
+import { z } from "zod";
+import { createApp } from "../../src/app.ts";
+import { openApiDocument } from "../../src/http/openapi.ts";
+import { insert, update } from "../../src/kernel/plan.ts";
+import { sql } from "../../src/kernel/sql.ts";
+import { ExternalSteps } from "../../src/objects/external-steps.ts";
+import { operationCallOf } from "../../src/objects/operation-exchange.ts";
+import { noParams } from "../../src/operations/define-operation.ts";
+import { declined, defineExternalOperation } from "../../src/operations/external-step.ts";
+import { callOf } from "./support/calls.ts";
+import { POLICY, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
+import { Upstream } from "./support/upstream.ts";
+
+const incarnation = useExchanges();
+
+const sendParcel = defineExternalOperation({
+  name: "parcels.send",
+  method: "POST",
+  path: "/v1/parcels",
+  summary: "Send a parcel",
+  scope: "orders:write",
+  params: noParams,
+  input: z.strictObject({ address: z.string().min(1).max(200) }),
+  output: z.object({ id: z.string(), label: z.string() }),
+  refusals: {
+    "parcel-declined": {
+      status: 409,
+      title: "The carrier does not deliver there",
+      cause: "The carrier has refused the address.",
+      cure: "Correct the address, and send it with a new key.",
+    },
+  },
+  held: z.object({ id: z.string(), address: z.string() }),
+  plan: (input, _facts, { ids }) => {
+    const held = { id: ids.next("par"), address: input.address };
+    return { guards: [], effects: [insert("parcels", { ...held, state: "held" })], held };
+  },
+  external: {
+    processor: "CARRIER",
+    call: ({ address }) => ({ method: "POST", path: "/labels", body: { address } }),
+    settle: ({ id }, { status, body }) => {
+      const label = z.object({ label: z.string() }).safeParse(body);
+      if (status >= 400 || !label.success) {
+        return declined("parcel-declined", "Not delivered there.");
+      }
+      return {
+        effects: [update("parcels", { state: "sent" }, sql`id = ${id}`)],
+        answer: { status: 201, link: `/v1/parcels/${id}`, body: { id, label: label.data.label } },
+      };
+    },
+    release: ({ id }) => [update("parcels", { state: "released" }, sql`id = ${id}`)],
+  },
+});
+
+beforeAll(() =>
+  env.DB.prepare(
+    "CREATE TABLE IF NOT EXISTS parcels (tenant TEXT NOT NULL, id TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (tenant, id)) STRICT",
+  ).run(),
+);
+
+const statesOf = async (tenant: string): Promise<unknown[]> =>
+  (
+    await env.DB.prepare("SELECT state FROM parcels WHERE tenant = ?").bind(tenant).all()
+  ).results.map(({ state }) => state);
+
+it("an endpoint of one file holds, calls and settles once, and gives back what is declined", async () => {
+  const upstream = new Upstream();
+  const steps = new ExternalSteps({
+    operations: [sendParcel],
+    processorNamed: (name) => (name === "CARRIER" ? { terms: POLICY, token: null } : null),
+  });
+  const object = incarnation({ upstream, parts: { steps } });
+  const send = (tenant: string) =>
+    operationCallOf(callOf(tenant, sendParcel.name, { address: "Here 1" }), env.FINGERPRINT_SECRET);
+
+  upstream.answer = () => Response.json({ label: "L-1" });
+  const sent = send("shop");
+  expect(await object.exchange(sent)).toMatchObject({
+    status: 201,
+    headers: { location: expect.stringMatching(/^\/v1\/parcels\/par_/) as unknown },
+  });
+  expect(await object.exchange(sent)).toMatchObject({ status: 201, replayed: true });
+  expect(await statesOf("shop")).toEqual(["sent"]);
+
+  upstream.answer = () => new Response("no", { status: 422 });
+  const refused = send("other");
+  expect(verdict(await object.exchange(refused))).toBe(409);
+  expect(await statesOf("other")).toEqual(["released"]);
+  expect(await rowOf(refused)).toMatchObject({ refusal: "parcel-declined" });
+  expect(upstream.calls).toBe(2);
+});
+
+it("43: a step that breaks over an answer leaves the key uncertain, and what it holds held", async () => {
+  const broken = {
+    ...sendParcel,
+    external: {
+      processor: "CARRIER",
+      call: () => ({ method: "POST" as const, path: "/labels", body: {} }),
+      settle: () => {
+        throw new Error("A case that nobody thought of.");
+      },
+      release: () => [],
+    },
+  };
+  const upstream = new Upstream();
+  const steps = new ExternalSteps({
+    operations: [broken],
+    processorNamed: () => ({ terms: POLICY, token: null }),
+  });
+  const object = incarnation({ upstream, parts: { steps } });
+  const call = operationCallOf(
+    callOf("unlucky", sendParcel.name, { address: "Here 1" }),
+    env.FINGERPRINT_SECRET,
+  );
+  expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+  expect(await statesOf("unlucky")).toEqual(["held"]);
+  expect(upstream.calls).toBe(1);
+});
+
+it("its route and its OpenAPI entry follow from the definition, the uncertain outcome included", () => {
+  const app = createApp({ operations: [sendParcel], queries: [] });
+  expect(app.routes.map(({ path }) => path)).toContain("/v1/parcels");
+  const document = JSON.stringify(openApiDocument({ operations: [sendParcel], queries: [] }));
+  expect(document).toContain("outcome-uncertain");
+  expect(document).toContain("parcel-declined");
+});

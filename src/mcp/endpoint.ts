@@ -2,7 +2,7 @@
  * The Model Context Protocol over HTTP, without sessions: every message stands alone, so that a client whose stream broke
  * may call again through any isolate, and our key, not the message's id, finds the first call. It remembers nothing.
  */
-import { createMcpHandler, Server } from "@modelcontextprotocol/server";
+import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
 import type { Catalogue } from "../operations/catalogue.ts";
@@ -38,11 +38,13 @@ export const agentFace = (catalogue: Catalogue): AgentFace => {
 const INSTRUCTIONS =
   "Tools that change something take idempotencyKey. Get one by begin_operation, keep it, and use it for every call of that intent. If no result came, call again with the same key and arguments, or ask get_operation. Never take a new key while the outcome is unknown-yet, in-flight or uncertain.";
 
-const serverOf = (tools: readonly Tool[], dispatch: Dispatch): Server => {
-  const server = new Server(
+const serverOf = (tools: readonly Tool[], dispatch: Dispatch): McpServer => {
+  const mcp = new McpServer(
     { name: "latchkey", version: "0.1.0" },
     { capabilities: { tools: {} }, instructions: INSTRUCTIONS },
   );
+  // Below its own tools, which would judge arguments by the schema before the key's state is known.
+  const { server } = mcp;
   server.setRequestHandler("tools/list", () => ({
     tools: tools.map(({ plan: _, ...told }) => told),
   }));
@@ -52,7 +54,7 @@ const serverOf = (tools: readonly Tool[], dispatch: Dispatch): Server => {
       ? refusedResult(`There is no tool ${params.name}.`)
       : call(tool, params.arguments ?? {}, dispatch);
   });
-  return server;
+  return mcp;
 };
 
 const call = async (tool: Tool, given: Arguments, dispatch: Dispatch): Promise<ToolResult> => {

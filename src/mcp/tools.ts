@@ -59,7 +59,7 @@ export const toolsOf = ({ operations, queries }: Catalogue, parts: ToolParts): r
 ];
 
 /** Clients accept letters, digits, `_` and `-`, and no dot. */
-export const toolName = (definition: { readonly name: string }): string =>
+const toolName = (definition: { readonly name: string }): string =>
   definition.name.replaceAll(/[.-]/g, "_");
 
 const READS = {

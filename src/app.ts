@@ -15,6 +15,7 @@ import { keyErasureRoute } from "./http/key-erasure.ts";
 import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
+import { OPS_READS } from "./http/ops/routes.ts";
 import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
 import { problemResponse } from "./http/problem-response.ts";
@@ -86,7 +87,10 @@ const createRoutes = <Env>(
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
-  if (hasOwnTokens) route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+  if (hasOwnTokens) {
+    route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+    for (const read of OPS_READS) route("GET", read.path, read.route);
+  }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));

@@ -24,6 +24,7 @@ import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { admit, checkRevocation, forbidden } from "./access.ts";
+import { actorOf } from "./actor.ts";
 import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
@@ -84,7 +85,7 @@ export const keyedOperation =
           request,
           fingerprint: print,
           fingerprintVersion: FINGERPRINT_VERSION,
-          requestId: c.get("latchkey.requestId"),
+          ...actorOf(c, admitted.value),
           origin: originOf(c),
           waitMs: waitMsOf(prefer),
           detached: prefersAsync(prefer),

@@ -27,6 +27,8 @@ import {
   type Schema,
 } from "./openapi-components.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
+import type { OpsRead } from "./ops/ops-route.ts";
+import { OPS_READS } from "./ops/routes.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 
 export type Definitions = Catalogue & {
@@ -93,7 +95,10 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
   add("/v1/idempotency-keys", "GET", keyListEntry());
   add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
-  if (securityScheme === undefined) add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+  if (securityScheme === undefined) {
+    add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+    for (const read of OPS_READS) add(read.path, "GET", opsReadEntry(read));
+  }
   add("/healthz", "GET", healthEntry());
   return {
     openapi: "3.1.0",
@@ -268,6 +273,27 @@ const keyErasureEntry = (): Schema => ({
     ...problemResponses(
       [...KEY_READ, "request-in-flight" as const].map((code) => [code, PROBLEMS[code]] as const),
     ),
+  },
+});
+
+const opsReadEntry = ({ name, summary, search, content }: OpsRead): Schema => ({
+  operationId: name,
+  summary,
+  description: "Needs the scope `ops:read`. Every read is noted in the audit log.",
+  tags: ["ops"],
+  parameters: parametersOf(search, "query"),
+  responses: {
+    "200": {
+      description: "Read from the primary.",
+      headers: refs([REQUEST_ID]),
+      content: Object.fromEntries(
+        Object.entries(content).map(([type, body]) => [
+          type,
+          { schema: jsonSchema(body, "output") },
+        ]),
+      ),
+    },
+    ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
   },
 });
 

@@ -39,6 +39,7 @@ import {
   sentUnder,
   type Standing,
 } from "./commit-decision.ts";
+import { auditOfGroup } from "./audit-log.ts";
 import { classifyFailure, type Database, type DatabaseFailure, statement } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
@@ -240,7 +241,9 @@ export class GroupCommit {
     const statements = sends.map(statementsOf);
     let results: D1Result[];
     try {
-      const batch = db.batch(statements.flat().map((one) => statement(db, one)));
+      const batch = db.batch(
+        [...statements.flat(), auditOfGroup(sends)].map((one) => statement(db, one)),
+      );
       if (CRASH_POINTS) await crashPoint("batch-sent");
       results = await withTimeout(batch, SEND_TIMEOUT_MS);
     } catch (error) {

@@ -1,6 +1,8 @@
 /** Reads and sweeps of the journal. Claims are made by the group commit alone. */
 import { z } from "zod";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
+import { keyHash } from "../kernel/hash.ts";
+import { type AuditActor, auditNote } from "./audit-log.ts";
 import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
@@ -26,12 +28,12 @@ export const findRecords = async (
 
 /**
  * Whether there is any row of a tenant, in whatever table: keys are forgotten after a month, and what they made stays.
- * A table is a tenant's if it has a column of that name; where long passes have come to is nobody's.
+ * A table is a tenant's if it has a column of that name. What only tells of such rows has no index by tenant, and is not asked.
  */
 export const holdsTenant = async (db: Database, tenant: string): Promise<boolean> => {
   const tables = statement(
     db,
-    sql`SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 4) <> '_cf_' AND name <> 'housekeeping' AND EXISTS (SELECT 1 FROM pragma_table_info(sqlite_schema.name) AS info WHERE info.name = 'tenant')`,
+    sql`SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 4) <> '_cf_' AND name NOT IN ('audit', 'issues') AND EXISTS (SELECT 1 FROM pragma_table_info(sqlite_schema.name) AS info WHERE info.name = 'tenant')`,
   );
   const { results } = await tables.all<{ name: string }>();
   for (const { name } of results) {
@@ -97,10 +99,24 @@ export const eraseRecord = async (
   db: Database,
   tenant: string,
   key: string,
+  by: AuditActor,
+  nowMs: number,
 ): Promise<JournalEntry | undefined> => {
   const row = these(tenant, [key]);
+  const note = auditNote(
+    {
+      ...by,
+      atMs: nowMs,
+      tenant,
+      kind: "erasure",
+      operation: "idempotency-keys.erase",
+      keyHash: keyHash(tenant, key),
+    },
+    sql`EXISTS (SELECT 1 FROM journal WHERE ${row} AND state = 'final')`,
+  );
   // One transaction: a row that commits between the two would be read, and not be erased.
-  const [, left] = await db.batch([
+  const [, , left] = await db.batch([
+    statement(db, note),
     statement(
       db,
       sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${row} AND state = 'final'`,

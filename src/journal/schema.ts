@@ -9,7 +9,7 @@ import { type Sql, sql } from "../kernel/sql.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
 
 /** The newest file of `migrations/`; a test compares. */
-export const NEWEST_MIGRATION = "0005_housekeeping.sql";
+export const NEWEST_MIGRATION = "0007_audit.sql";
 
 /** The migration that is not applied yet, undefined if all are. Throws if the database does not answer. */
 export const missingMigration = async (db: Database): Promise<string | undefined> => {
@@ -35,6 +35,10 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
   {
     file: "0005_housekeeping.sql",
     probe: sql`SELECT pass, tenant, key FROM housekeeping LIMIT 0`,
+  },
+  {
+    file: "0007_audit.sql",
+    probe: sql`SELECT seq, detail FROM audit LIMIT 0`,
   },
 ];
 

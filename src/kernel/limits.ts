@@ -149,3 +149,16 @@ export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
 export const RETRY_FULL_MS = 60_000;
 /** Tenants whose database an isolate remembers; each is two short texts. */
 export const ASSIGNED_TENANTS_MAX = 10_000;
+
+/** Rows of the audit log under one seal: their digests are 8 KB, and to check them takes a moment. */
+export const SEAL_ROWS = 500;
+/** Seals that one scheduled run makes in all databases: 100,000 rows; the next run goes on. */
+export const SEALS_PER_RUN = 200;
+/** Seals that one call of the verification checks: 10,000 rows, in some forty queries. */
+export const VERIFIED_SEALS_MAX = 20;
+/** What one call of the verification names: beyond it something else is wrong than single rows. */
+export const AUDIT_FINDINGS_MAX = 100;
+/** A page that an export reads at a time: 150 KB in memory, however long the export is. */
+export const EXPORT_PAGE_ROWS = 500;
+/** What one export gives; the next goes on behind its last row. Two hundred queries of the thousand that it has. */
+export const EXPORT_ROWS_MAX = 100_000;

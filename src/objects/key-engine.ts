@@ -33,6 +33,7 @@ import {
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { isNearlyFull } from "../journal/capacity.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
@@ -521,13 +522,13 @@ export class KeyEngine {
    * Erases the stored answer of a key: the record first, then this object's copy. If we die between the two, the caller
    * hears no answer, and repeats.
    */
-  async erase(tenant: string, key: string): Promise<Erasure> {
+  async erase(tenant: string, key: string, by: AuditActor): Promise<Erasure> {
     const { kind } = this.#known(key);
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     const askedAtMs = this.#setup.clock();
     try {
       const db = await this.#setup.databaseFor(tenant);
-      const entry = await withTimeout(eraseRecord(db, tenant, key), SEND_TIMEOUT_MS);
+      const entry = await withTimeout(eraseRecord(db, tenant, key, by, askedAtMs), SEND_TIMEOUT_MS);
       if (entry === undefined) {
         const { afterMs } = this.#absent(key, askedAtMs);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };

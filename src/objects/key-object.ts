@@ -3,6 +3,7 @@ import { DurableObject } from "cloudflare:workers";
 import { type Bindings, parseEngineSettings } from "../env.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
@@ -13,7 +14,7 @@ import { databaseFor } from "./tenant-database.ts";
 /** The RPC surface, as the Worker sees it. */
 export type KeyObjectMethods = {
   readonly submit: (call: KeyCall) => Promise<KeyReply>;
-  readonly erase: (tenant: string, key: string) => Promise<Erasure>;
+  readonly erase: (tenant: string, key: string, by: AuditActor) => Promise<Erasure>;
   readonly eraseCopy: (
     tenant: string,
     key: string,
@@ -67,8 +68,8 @@ export const keyObjectFor = (
       return this.#engine.submit(call);
     }
 
-    erase(tenant: string, key: string): Promise<Erasure> {
-      return this.#engine.erase(tenant, key);
+    erase(tenant: string, key: string, by: AuditActor): Promise<Erasure> {
+      return this.#engine.erase(tenant, key, by);
     }
 
     eraseCopy(

@@ -1,0 +1,5 @@
+/** What operators read, in the order of the documentation. */
+import { exportAudit, verificationRoute } from "./audit.ts";
+import type { OpsRead } from "./ops-route.ts";
+
+export const OPS_READS: readonly OpsRead[] = [exportAudit, verificationRoute];

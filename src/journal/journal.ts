@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { keyHash } from "../kernel/hash.ts";
+import { SWEEP_OVERDUE_SECONDS } from "../kernel/limits.ts";
 import { type AuditActor, auditNote } from "./audit-log.ts";
 import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";
@@ -92,6 +93,21 @@ export const sweepAfter = async (
     last === undefined ? sql`true` : sql`(tenant, key) <= (${last.tenant}, ${last.key})`;
   await db.batch(sweepStatements(db, sql`(tenant, key) > (${tenant}, ${key}) AND ${until}`, nowS));
   return last;
+};
+
+/**
+ * Sweeps what should have been swept long ago, between two places. Returns how many rows that were.
+ * @param after the place before the first, `until` is the last
+ */
+export const sweepOverdue = async (
+  db: Database,
+  after: JournalPlace,
+  until: JournalPlace,
+  nowS: number,
+): Promise<number> => {
+  const rows = sql`(tenant, key) > (${after.tenant}, ${after.key}) AND (tenant, key) <= (${until.tenant}, ${until.key})`;
+  const results = await db.batch(sweepStatements(db, rows, nowS - SWEEP_OVERDUE_SECONDS));
+  return results.reduce((sum, { meta }) => sum + meta.changes, 0);
 };
 
 /** Erases the stored answer of a key, and says what is left. Undefined if there is no such key. Safe to repeat. */

@@ -152,8 +152,8 @@ export const ASSIGNED_TENANTS_MAX = 10_000;
 
 /** Rows of the audit log under one seal: their digests are 8 KB, and to check them takes a moment. */
 export const SEAL_ROWS = 500;
-/** Seals that one scheduled run makes in all databases: 100,000 rows; the next run goes on. */
-export const SEALS_PER_RUN = 200;
+/** Seals that one scheduled run makes in all databases: 50,000 rows, in some two hundred queries; the next run goes on. */
+export const SEALS_PER_RUN = 100;
 /** Seals that one call of the verification checks: 10,000 rows, in some forty queries. */
 export const VERIFIED_SEALS_MAX = 20;
 /** What one call of the verification names: beyond it something else is wrong than single rows. */
@@ -162,3 +162,22 @@ export const AUDIT_FINDINGS_MAX = 100;
 export const EXPORT_PAGE_ROWS = 500;
 /** What one export gives; the next goes on behind its last row. Two hundred queries of the thousand that it has. */
 export const EXPORT_ROWS_MAX = 100_000;
+
+/** Rows that one step of the reconciliation compares: some ten milliseconds of the database, also with a look-up each. */
+export const RECONCILE_PAGE_ROWS = 1_000;
+/** And tenants, or products, whose rows are summed: a step must end in D1's 30 s also where each has a million. */
+export const RECONCILE_SUM_ROWS = 20;
+/** Steps of one run, in all databases. A step takes three queries of the thousand, its place one more. */
+export const RECONCILE_STEPS_PER_RUN = 200;
+/** What one step reports: a table that is wrong throughout is one cause, and not a thousand issues. */
+export const RECONCILE_FINDINGS_PER_STEP = 50;
+/** Outcomes of each page of the journal whose copies in objects are compared. */
+export const RECONCILE_COPIES_PER_PAGE = 3;
+/** What a sweep should have taken by then: objects sweep within the quarter of an hour, the slow pass within hours. */
+export const SWEEP_OVERDUE_SECONDS = 6 * 60 * 60;
+/** Longer than any request, its healing and an upstream's status take: a person should look. */
+export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
+/** Before the end of a key's life its absence is not judged: the sweep and this clock may differ. */
+export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
+/** A reason is a sentence for the next person, no essay. */
+export const REASON_LENGTH_MAX = 500;

@@ -3,6 +3,7 @@
  * operation once, and keeps a copy. Two of these over one database are two incarnations of one object; nothing
  * here is needed for correctness that the journal's claim does not give.
  */
+import { type CopySeen, outcomeHash } from "../audit/copy.ts";
 import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import {
   type Asking,
@@ -556,6 +557,12 @@ export class KeyEngine {
     // A copy that could not be written leaves the old one behind: the erasure is not done.
     await this.#copies.overwrite(key, { tenant, record, forgetAtS }, this.#setup.clock());
     if (CRASH_POINTS) await crashPoint("copy-written");
+  }
+
+  /** For the reconciliation: what this object would answer from. Changes nothing. */
+  copySeen(key: string): CopySeen | undefined {
+    const record = this.#copies.find(key)?.record;
+    return record === undefined ? undefined : { state: record.state, hash: outcomeHash(record) };
   }
 
   /**

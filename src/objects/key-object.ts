@@ -1,5 +1,6 @@
 /** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
 import { DurableObject } from "cloudflare:workers";
+import type { CopySeen } from "../audit/copy.ts";
 import { type Bindings, parseEngineSettings } from "../env.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
@@ -21,6 +22,7 @@ export type KeyObjectMethods = {
     record: SettledRecord,
     forgetAtS: number,
   ) => Promise<void>;
+  readonly copySeen: (key: string) => Promise<CopySeen | undefined>;
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
 };
 
@@ -79,6 +81,10 @@ export const keyObjectFor = (
       forgetAtS: number,
     ): Promise<void> {
       return this.#engine.eraseCopy(tenant, key, record, forgetAtS);
+    }
+
+    copySeen(key: string): Promise<CopySeen | undefined> {
+      return Promise.resolve(this.#engine.copySeen(key));
     }
 
     lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {

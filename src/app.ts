@@ -15,6 +15,7 @@ import { keyErasureRoute } from "./http/key-erasure.ts";
 import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
+import { changeIssueRoute } from "./http/ops/reconciliation.ts";
 import { OPS_READS } from "./http/ops/routes.ts";
 import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
@@ -89,6 +90,7 @@ const createRoutes = <Env>(
   route("DELETE", "/v1/idempotency-keys/{key}/body", keyErasureRoute);
   if (hasOwnTokens) {
     route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
+    route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
     for (const read of OPS_READS) route("GET", read.path, read.route);
   }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);

@@ -28,6 +28,7 @@ import {
 } from "./openapi-components.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
 import type { OpsRead } from "./ops/ops-route.ts";
+import { issueInput, issueView } from "./ops/reconciliation.ts";
 import { OPS_READS } from "./ops/routes.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 
@@ -97,6 +98,7 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
   if (securityScheme === undefined) {
     add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+    add("/v1/ops/issues/{id}", "PUT", issueEntry());
     for (const read of OPS_READS) add(read.path, "GET", opsReadEntry(read));
   }
   add("/healthz", "GET", healthEntry());
@@ -294,6 +296,39 @@ const opsReadEntry = ({ name, summary, search, content }: OpsRead): Schema => ({
       ),
     },
     ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const issueEntry = (): Schema => ({
+  operationId: "ops.change-issue",
+  summary: "Acknowledge or resolve an issue, or open it again",
+  description:
+    "Needs the scope `ops:act`. May be repeated: what is in that state already is left as it is.",
+  tags: ["ops"],
+  parameters: [
+    {
+      name: "id",
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+      description: "The issue's id",
+    },
+  ],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(issueInput, "input") } },
+  },
+  responses: {
+    "200": {
+      description: "The issue as it is now.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(issueView, "output") } },
+    },
+    ...problemResponses(
+      [...READ, "body-too-large" as const, "unsupported-media-type" as const].map(
+        (code) => [code, PROBLEMS[code]] as const,
+      ),
+    ),
   },
 });
 

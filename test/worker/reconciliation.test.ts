@@ -112,11 +112,7 @@ describe("the reconciliation", () => {
         };
         const call =
           what === 0 && paid.length > 0
-            ? refund(
-                tenant,
-                random.pick(paid),
-                random.chance(0.3) ? undefined : random.int(1, 40),
-              )
+            ? refund(tenant, random.pick(paid), random.chance(0.3) ? undefined : random.int(1, 40))
             : what === 1
               ? stockChange(tenant, random.pick(["mug", "cup"]), random.int(1, 9))
               : what === 2

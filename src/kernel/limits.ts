@@ -181,3 +181,14 @@ export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
 export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
 /** A reason is a sentence for the next person, no essay. */
 export const REASON_LENGTH_MAX = 500;
+
+/** Series of one isolate or object: thirty operations with all that can come of them. More are not counted. */
+export const SERIES_MAX = 4_000;
+/** An isolate adds up what it has counted at most this often, behind the answer to a request. */
+export const METRICS_FLUSH_MS = 10_000;
+/** How long an object collects replays and conflicts before they are written down: it stays in memory that long anyway. */
+export const TALLY_DELAY_MS = 5_000;
+/** Keys that one row of the audit log tells apart; what else was asked is in its sums. */
+export const TALLY_KEYS_MAX = 50;
+/** After so many batches an object writes down its queue times, also if nothing was replayed. */
+export const TALLY_GROUPS = 64;

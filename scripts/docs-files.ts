@@ -16,7 +16,7 @@ import { benchmarkTable, evidenceSections, mutantsTable } from "./evidence-table
 import { root } from "./tool.ts";
 
 /** In the order of the navigation. */
-const GUIDES = ["concepts", "client-guide", "operating", "openapi", "evidence"] as const;
+const GUIDES = ["concepts", "client-guide", "operating", "audit", "openapi", "evidence"] as const;
 
 /** Files by their path from the root, with the content that they should have. */
 export const docsFiles = (): ReadonlyMap<string, string> => {

@@ -46,6 +46,8 @@ export type Verification = {
   readonly findings: readonly AuditFinding[];
   /** The last seal that was checked: to be kept elsewhere, and compared. */
   readonly head: { readonly seq: number; readonly hash: string } | null;
+  /** Every seal that was checked, by its last row: an earlier head must be among them. */
+  readonly sealed: readonly { readonly seq: number; readonly hash: string }[];
   /** What `after` of the next call must be; null: everything sealed was checked. */
   readonly next: number | null;
   /** The newest row of all: what lies behind the last seal is not sealed yet. */
@@ -86,6 +88,7 @@ export const verifyAudit = async (db: Database, after: number): Promise<Verifica
     seals: seals.length,
     findings: findings.slice(0, AUDIT_FINDINGS_MAX),
     head: previous === undefined ? null : { seq: previous.seqTo, hash: previous.hash },
+    sealed: seals.map(({ seqTo, hash }) => ({ seq: seqTo, hash })),
     next: isLast ? null : checkedTo,
     newest,
   };

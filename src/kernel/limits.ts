@@ -192,3 +192,7 @@ export const TALLY_DELAY_MS = 5_000;
 export const TALLY_KEYS_MAX = 50;
 /** After so many batches an object writes down its queue times, also if nothing was replayed. */
 export const TALLY_GROUPS = 64;
+
+/** Readings of the boundary monitor in a minute, and the pause between two: what departs is an issue within a minute. */
+export const MONITOR_READINGS = 4;
+export const MONITOR_PAUSE_MS = 15_000;

@@ -1,9 +1,10 @@
 /**
  * What the cron triggers do, each in every database: the slow pass over the journal, the reconciliation, the seals of the
- * audit log. Which of them runs is told by the trigger's expression in wrangler.toml. All of it is bounded, resumed, and
+ * audit log, the boundary monitor. Which of them runs is told by the trigger's expression in wrangler.toml. All of it is bounded, resumed, and
  * harmless to repeat.
  */
 import { CHECKS, ENGINE_CHECKS, type Check } from "../audit/checks.ts";
+import { readBoundaries } from "../audit/monitor.ts";
 import { reconcile } from "../audit/reconcile.ts";
 import { sealAudit } from "../audit/sealing.ts";
 import { type Bindings, databasesOf } from "../env.ts";
@@ -12,13 +13,19 @@ import { runSlowPass } from "../journal/slow-pass.ts";
 import { isSettled } from "../idempotency/key-record.ts";
 import { CRONS } from "../kernel/crons.ts";
 import { systemClock, wholeSeconds } from "../kernel/clock.ts";
-import { RECONCILE_STEPS_PER_RUN, SEALS_PER_RUN, SLOW_PASS_STEPS } from "../kernel/limits.ts";
+import {
+  MONITOR_PAUSE_MS,
+  MONITOR_READINGS,
+  RECONCILE_STEPS_PER_RUN,
+  SEALS_PER_RUN,
+  SLOW_PASS_STEPS,
+} from "../kernel/limits.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
 
 /** Of our own Worker. */
 export const runCron = async (cron: string, env: Bindings): Promise<void> => {
-  if (cron === CRONS.minutely) return sealAll(env);
+  if (cron === CRONS.minutely) return minutely(env);
   if (cron === CRONS.reconciliation) return reconcileAll(env, CHECKS, 1);
   return slowPassAll(env, 1);
 };
@@ -28,6 +35,22 @@ export const runHourly = async (env: Bindings): Promise<void> => {
   await slowPassAll(env, 3);
   await sealAll(env, 3);
   await reconcileAll(env, ENGINE_CHECKS, 3);
+};
+
+/** Both to their end: a log that cannot be sealed is no reason to watch nothing. */
+const minutely = async (env: Bindings): Promise<void> => {
+  const done = await Promise.allSettled([sealAll(env), watch(env)]);
+  for (const one of done) if (one.status === "rejected") throw one.reason;
+};
+
+/** Several readings, so that a minute's cron sees what a quarter of a minute brings. */
+const watch = async (env: Bindings): Promise<void> => {
+  const others = databasesOf(env).flatMap(([name, db]) => (name === "DB" ? [] : [db]));
+  for (let reading = 1; ; reading++) {
+    await readBoundaries([env.DB, ...others], systemClock());
+    if (reading === MONITOR_READINGS) return;
+    await scheduler.wait(MONITOR_PAUSE_MS);
+  }
 };
 
 const slowPassAll = async (env: Bindings, share: number): Promise<void> => {

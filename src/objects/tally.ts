@@ -4,6 +4,7 @@
  * numbered within this life of the object. A number that is missing was lost on its way; a new life that begins says that
  * the old one ended, and may have taken its last seconds with it. Nothing of it is awaited by a request.
  */
+import type { ProblemCode } from "../contract/problems.ts";
 import { Counters } from "../audit/series.ts";
 import { tallyNote } from "../journal/audit-log.ts";
 import { type Database, statement } from "../journal/database.ts";
@@ -48,7 +49,7 @@ export class Tally {
     this.#setup = setup;
   }
 
-  /** Counts what was answered, unless the audit log has a row of it already. */
+  /** Counts a replay or a conflict; of everything else the audit log has a row, or nothing was used. */
   answered({ tenant, key, object, request }: KeyCall, reply: KeyReply): void {
     const what = wordFor(reply);
     this.#tenant = tenant;
@@ -131,15 +132,24 @@ export class Tally {
 
 const NOTHING: Grouped = { object: "", sinceMs: 0, answers: {}, keys: {} };
 
-/** Undefined for what a claim's own row tells. */
+/** What met a key that was used, and changed nothing. */
+const CONFLICTS: ReadonlySet<ProblemCode> = new Set([
+  "idempotency-key-reused",
+  "request-in-flight",
+  "idempotency-key-expired",
+  "outcome-erased",
+  "outcome-uncertain",
+]);
+
+/** Undefined for what a claim's own row tells, and for what has used no key. */
 const wordFor = (reply: KeyReply): string | undefined => {
   switch (reply.kind) {
     case "outcome":
       return reply.replayed ? "replayed" : undefined;
     case "accepted":
-      return "accepted";
+      return undefined;
     case "problem":
-      return reply.code;
+      return CONFLICTS.has(reply.code) ? reply.code : undefined;
   }
 };
 

@@ -39,6 +39,7 @@ const PATHS = [
   "/v1/ops/audit/verification",
   "/v1/ops/reconciliation",
   "/v1/ops/issues",
+  "/v1/ops/boundaries",
 ];
 
 describe("the audit log over HTTP", () => {

@@ -116,6 +116,7 @@ const verification = z.object({
   seals: z.int(),
   findings: z.array(finding),
   head: z.object({ seq: z.int(), hash: z.string() }).nullable(),
+  sealed: z.array(z.object({ seq: z.int(), hash: z.string() })),
   next: z.int().nullable(),
   newest: z.int(),
 });

@@ -1,5 +1,6 @@
 /** What operators read, in the order of the documentation. */
 import { exportAudit, verificationRoute } from "./audit.ts";
+import { boundariesRoute } from "./boundaries.ts";
 import type { OpsRead } from "./ops-route.ts";
 import { issuesRoute, reconciliationRoute } from "./reconciliation.ts";
 
@@ -8,4 +9,5 @@ export const OPS_READS: readonly OpsRead[] = [
   verificationRoute,
   reconciliationRoute,
   issuesRoute,
+  boundariesRoute,
 ];

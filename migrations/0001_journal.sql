@@ -4,7 +4,7 @@
 --
 -- No secondary index: lists and sweeps follow the primary key, and every index would cost a row written
 -- for each payment. Rows written by one payment (D1's own count; `npm run bench` prints it):
---   1 journal + 1 transfer + 2 entries + 2 accounts = 6.
+--   1 journal + 1 transfer + 2 entries + 2 accounts + 1 audit = 7.
 -- Later, and not counted there: 1 when the answer expires, 1 when the tombstone is forgotten.
 CREATE TABLE journal (
   tenant              TEXT    NOT NULL,

@@ -24,6 +24,7 @@ const GUIDES = [
   "payouts",
   "retry-advice",
   "operating",
+  "audit",
   "openapi",
   "evidence",
 ] as const;

@@ -17,12 +17,16 @@ import { keyErasureRoute } from "./http/key-erasure.ts";
 import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
+import { changeIssueRoute } from "./http/ops/reconciliation.ts";
+import { OPS_READS } from "./http/ops/routes.ts";
 import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
 import { opsRetryAdviceRoute } from "./http/ops-retry-advice.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
 import { retryAdviceRoute } from "./http/retry-advice.ts";
+import { metricsRoute } from "./http/ops/metrics.ts";
+import { measured } from "./http/telemetry.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
 import { checkProcessors } from "./http/processors.ts";
 import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
@@ -160,7 +164,7 @@ const createRoutes = <Env>(
   use(configured);
   use(crossOrigin);
   for (const operation of operations)
-    route(operation.method, operation.path, keyedOperation(operation));
+    route(operation.method, operation.path, measured(operation.name, keyedOperation(operation)));
   for (const query of queries) route(query.method, query.path, queryRoute(query));
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
@@ -171,6 +175,9 @@ const createRoutes = <Env>(
     route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
     route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
     route("GET", "/v1/ops/retry-advice", opsRetryAdviceRoute);
+    route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
+    route("GET", "/metrics", metricsRoute);
+    for (const read of OPS_READS) route("GET", read.path, read.route);
   }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };

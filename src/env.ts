@@ -17,6 +17,8 @@ export type Bindings = {
   readonly ADVISOR?: DurableObjectNamespace;
   /** Words advice for people, where they ask for it. Nothing depends on it. */
   readonly AI?: TextModel;
+  /** Takes a data point for each keyed request: index tenant; blobs operation, outcome; doubles status, milliseconds. */
+  readonly ANALYTICS?: AnalyticsEngineDataset;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
 };

@@ -15,8 +15,8 @@ import type { Hono } from "hono";
 import { createMount, type Host } from "./app.ts";
 import type { Bindings } from "./env.ts";
 import type { HttpEnv } from "./http/context.ts";
-import { runHourly } from "./objects/hourly.ts";
 import { type KeyObjectClass, keyObjectFor } from "./objects/key-object.ts";
+import { runHourly } from "./objects/scheduled.ts";
 import type { Operation } from "./operations/define-operation.ts";
 import type { Query } from "./operations/define-query.ts";
 
@@ -34,7 +34,7 @@ export type Latchkey = {
    * path of a Hono app; what they do not name stays that app's. Paths and links of operations begin at the mount.
    */
   readonly app: Hono<HttpEnv>;
-  /** To be run hourly by a cron trigger: sweeps what lost its object. */
+  /** To be run hourly by a cron trigger: sweeps what lost its object, seals the audit log, checks the journal. */
   readonly scheduled: (controller: ScheduledController, env: Bindings) => Promise<void>;
   /** To be exported from the Worker, bound as `KEY_OBJECT`, and listed among its `new_sqlite_classes`. */
   readonly KeyObject: KeyObjectClass;

@@ -2,10 +2,10 @@
 import { createService } from "./app.ts";
 import type { Bindings } from "./env.ts";
 import { AdvisorObject } from "./objects/advisor-object.ts";
-import { runHourly } from "./objects/hourly.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
 import { RevocationObject } from "./objects/revocation-object.ts";
 import { TenantObject } from "./objects/tenant-object.ts";
+import { runCron } from "./objects/scheduled.ts";
 import { agentFace } from "./mcp/endpoint.ts";
 import { operations, queries } from "./operations/registry.ts";
 
@@ -13,7 +13,7 @@ const service = createService({ operations, queries, agents: agentFace({ operati
 
 export default {
   fetch: service.fetch,
-  scheduled: (_controller, env) => runHourly(env),
+  scheduled: ({ cron }, env) => runCron(cron, env),
 } satisfies ExportedHandler<Bindings>;
 
 export class KeyObject extends keyObjectFor(operations) {}

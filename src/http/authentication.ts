@@ -20,7 +20,11 @@ export type Caller = {
   readonly scopes: ReadonlySet<Scope>;
   /** What a revocation names. None: a host that knows its callers by itself revokes by itself. */
   readonly token?: Token;
+  /** Who it is, for the audit log. None: a host that does not say. */
+  readonly who?: Who;
 };
+
+export type Who = { readonly issuer: string; readonly subject: string };
 
 export type Token = { readonly issuer: string; readonly jti: string };
 
@@ -78,6 +82,7 @@ export const authenticate = async (
     tenant: tenant.data,
     scopes: scopesOf(claims, settings),
     token: { issuer: claims.iss, jti: claims.jti },
+    who: { issuer: claims.iss, subject: claims.sub },
   });
 };
 

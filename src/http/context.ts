@@ -1,6 +1,7 @@
 /** What every handler finds in its context. */
 import type { Context } from "hono";
 import { basePath } from "hono/route";
+import type { ProblemCode } from "../contract/problems.ts";
 import type { Bindings, EngineSettings } from "../env.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Caller } from "./authentication.ts";
@@ -18,6 +19,8 @@ export type HttpEnv = {
     "latchkey.home"?: string;
     /** The shortest key that is one; the contract's, unless said. */
     "latchkey.keyLengthMin"?: number;
+    /** The problem that is answered, if it is one that is not stored. */
+    "latchkey.problem"?: ProblemCode;
   };
 };
 

@@ -24,6 +24,7 @@ import { callObject, isOverloaded } from "../objects/object-call.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { checkRevocation } from "./access.ts";
 import { type HttpContext, originOf, targetOf } from "./context.ts";
+import { actorOf } from "./actor.ts";
 import { admitToRoute } from "./gateway-caller.ts";
 import { readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
@@ -100,7 +101,9 @@ const exchange = async (
         fingerprint,
         fingerprintVersion: EXCHANGE_FINGERPRINT_VERSION,
         members,
-        requestId: c.get("latchkey.requestId"),
+        ...(caller === null
+          ? { actor: "", requestId: c.get("latchkey.requestId") }
+          : actorOf(c, caller)),
         origin: originOf(c),
         waitMs: waitMsOf(prefer, waitMs),
         detached: prefersAsync(prefer),

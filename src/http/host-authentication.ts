@@ -12,7 +12,12 @@ import { problemResponse } from "./problem-response.ts";
 /** Whose request this is and what it may do; or a sentence why it is nobody's, for the 401. */
 export type HostCaller =
   /** Scopes that are none, or operators', are dropped. */
-  | { readonly tenant: string; readonly scopes: readonly string[] | ReadonlySet<string> }
+  | {
+      readonly tenant: string;
+      readonly scopes: readonly string[] | ReadonlySet<string>;
+      /** Who of the tenant it is; the audit log keeps a hash of it. */
+      readonly subject?: string;
+    }
   | {
       readonly refused: string;
       /** The `WWW-Authenticate` of the 401; "Bearer" unless said. */
@@ -58,5 +63,10 @@ export const byHost =
       return fail(unauthenticated(c, "The credentials name no usable tenant.", "Bearer"));
     }
     const granted = [...caller.scopes].filter(isScope).filter((scope) => !isOperators(scope));
-    return succeed({ tenant: tenant.data, scopes: new Set(granted) });
+    const { subject } = caller;
+    return succeed({
+      tenant: tenant.data,
+      scopes: new Set(granted),
+      ...(subject === undefined ? {} : { who: { issuer: "host", subject } }),
+    });
   };

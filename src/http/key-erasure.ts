@@ -6,6 +6,7 @@ import { parseIdempotencyKey } from "../idempotency/key.ts";
 import type { Erasure } from "../objects/key-call.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { admit } from "./access.ts";
+import { actorOf } from "./actor.ts";
 import type { HttpContext } from "./context.ts";
 import { callObject } from "../objects/object-call.ts";
 import { problemResponse } from "./problem-response.ts";
@@ -20,7 +21,7 @@ export const keyErasureRoute = async (c: HttpContext): Promise<Response> => {
   let erasure: Erasure;
   try {
     erasure = await callObject(keyObjectNamed(c.env, object), (stub) =>
-      stub.erase(tenant, key.value),
+      stub.erase(tenant, key.value, actorOf(c, admitted.value)),
     );
     // Keys may have been spread over objects anew since the claim.
     if (erasure.kind === "erased" && erasure.object !== object) {

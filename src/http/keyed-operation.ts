@@ -9,6 +9,7 @@ import {
   httpDate,
 } from "../contract/headers.ts";
 import { PROBLEMS, retryAfterSeconds } from "../contract/problems.ts";
+import { parseTraceparent } from "../contract/trace-context.ts";
 import {
   FINGERPRINT_VERSION,
   type Fingerprinted,
@@ -24,6 +25,7 @@ import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { admit, checkRevocation, forbidden } from "./access.ts";
+import { actorOf } from "./actor.ts";
 import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
@@ -87,10 +89,11 @@ export const keyedOperation =
           request,
           fingerprint: print,
           fingerprintVersion: FINGERPRINT_VERSION,
-          requestId: c.get("latchkey.requestId"),
+          ...actorOf(c, admitted.value),
           origin: originOf(c),
           waitMs: waitMsOf(prefer),
           detached: prefersAsync(prefer),
+          traceparent: parseTraceparent(c.req.header("traceparent"))?.traceparent,
         }),
       );
     } catch (error) {

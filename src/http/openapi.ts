@@ -29,6 +29,9 @@ import {
 import { opsRetryAdviceOutput, opsRetryAdviceSearch } from "./ops-retry-advice.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
 import { retryAdviceInput, retryAdviceOutput } from "./retry-advice.ts";
+import type { OpsRead } from "./ops/ops-route.ts";
+import { issueInput, issueView } from "./ops/reconciliation.ts";
+import { OPS_READS } from "./ops/routes.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 import {
   resolutionInput,
@@ -107,6 +110,9 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
     add("/v1/ops/uncertain-keys", "GET", uncertainKeysEntry());
     add("/v1/ops/uncertain-keys/{tenant}/{key}/resolution", "PUT", resolutionEntry());
     add("/v1/ops/retry-advice", "GET", opsRetryAdviceEntry());
+    add("/v1/ops/issues/{id}", "PUT", issueEntry());
+    add("/metrics", "GET", metricsEntry());
+    for (const read of OPS_READS) add(read.path, "GET", opsReadEntry(read));
   }
   add("/healthz", "GET", healthEntry());
   return {
@@ -285,6 +291,85 @@ const keyErasureEntry = (): Schema => ({
     "204": { description: "Erased.", headers: refs([REQUEST_ID]) },
     ...problemResponses(
       [...KEY_READ, "request-in-flight" as const].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const opsReadEntry = ({ name, summary, search, content }: OpsRead): Schema => ({
+  operationId: name,
+  summary,
+  description: "Needs the scope `ops:read`. Every read is noted in the audit log.",
+  tags: ["ops"],
+  parameters: parametersOf(search, "query"),
+  responses: {
+    "200": {
+      description: "Read from the primary.",
+      headers: refs([REQUEST_ID]),
+      content: Object.fromEntries(
+        Object.entries(content).map(([type, body]) => [
+          type,
+          { schema: jsonSchema(body, "output") },
+        ]),
+      ),
+    },
+    ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const metricsEntry = (): Schema => ({
+  operationId: "ops.metrics",
+  summary: "Counters and histograms, as Prometheus text",
+  description: "Needs the scope `ops:read`.",
+  tags: ["ops"],
+  responses: {
+    "200": {
+      description: "Text exposition format 0.0.4.",
+      headers: refs([REQUEST_ID]),
+      content: { "text/plain; version=0.0.4; charset=utf-8": { schema: { type: "string" } } },
+    },
+    ...problemResponses(
+      (
+        [
+          "unauthenticated",
+          "forbidden",
+          "method-not-allowed",
+          "internal-error",
+          "temporarily-unavailable",
+        ] as const
+      ).map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
+const issueEntry = (): Schema => ({
+  operationId: "ops.change-issue",
+  summary: "Acknowledge or resolve an issue, or open it again",
+  description:
+    "Needs the scope `ops:act`. May be repeated: what is in that state already is left as it is.",
+  tags: ["ops"],
+  parameters: [
+    {
+      name: "id",
+      in: "path",
+      required: true,
+      schema: { type: "string" },
+      description: "The issue's id",
+    },
+  ],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(issueInput, "input") } },
+  },
+  responses: {
+    "200": {
+      description: "The issue as it is now.",
+      headers: refs([REQUEST_ID]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(issueView, "output") } },
+    },
+    ...problemResponses(
+      [...READ, "body-too-large" as const, "unsupported-media-type" as const].map(
+        (code) => [code, PROBLEMS[code]] as const,
+      ),
     ),
   },
 });

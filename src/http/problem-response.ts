@@ -23,6 +23,7 @@ export const problemResponse = (
   const { shouldRetry } = PROBLEMS[code];
   const advised = LEARNED.has(code) ? learned(c, code, given) : given;
   const { headers, ...details } = advised;
+  c.set("latchkey.problem", code);
   // One answer of the table has two statuses to choose from: clients that know only one of them exist.
   const status =
     code === "request-in-flight"

@@ -7,7 +7,9 @@ import { wholeSeconds } from "../kernel/clock.ts";
 import { ISSUER_LENGTH_MAX, SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { parseJson } from "../kernel/json.ts";
+import { type AuditNote, writeAuditNote } from "../journal/audit-log.ts";
 import { admit } from "./access.ts";
+import { operatorOf } from "./actor.ts";
 import type { HttpContext } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { problemResponse } from "./problem-response.ts";
@@ -43,6 +45,19 @@ export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
     });
   }
   const token = { issuer: input.data.issuer, jti: jti.data, expiresAtS };
+  const note: AuditNote = {
+    ...operatorOf(c, admitted.value),
+    atMs: Date.now(),
+    tenant: "",
+    kind: "action",
+    operation: "ops.revoke-token",
+    detail: { issuer: token.issuer, jti: token.jti },
+  };
+  // Noted first. A database that is away is no reason to let the token pass: then it is revoked, and asked for again.
+  const isNoted = await withTimeout(writeAuditNote(c.env.DB, note), SEND_TIMEOUT_MS).then(
+    () => true,
+    () => false,
+  );
   try {
     const kept = await withTimeout(revocations(c.env).revoke(token), SEND_TIMEOUT_MS);
     if (!kept) {
@@ -53,6 +68,11 @@ export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
   } catch {
     // It may be revoked or not: to repeat is safe.
     return problemResponse(c, "temporarily-unavailable");
+  }
+  if (!isNoted) {
+    return problemResponse(c, "temporarily-unavailable", {
+      detail: "The token is revoked. The audit log could not be written: send it again.",
+    });
   }
   return new Response(null, { status: 204, headers: { "Cache-Control": "no-store" } });
 };

@@ -2,6 +2,9 @@
 import { z } from "zod";
 import { ORPHAN_AGE_MS, ORPHANS_PER_STEP_MAX } from "../kernel/limits.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
+import { keyHash } from "../kernel/hash.ts";
+import { SWEEP_OVERDUE_SECONDS } from "../kernel/limits.ts";
+import { type AuditActor, auditNote } from "./audit-log.ts";
 import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
@@ -27,12 +30,12 @@ export const findRecords = async (
 
 /**
  * Whether there is any row of a tenant, in whatever table: keys are forgotten after a month, and what they made stays.
- * A table is a tenant's if it has a column of that name; where long passes have come to is nobody's.
+ * A table is a tenant's if it has a column of that name. What only tells of such rows has no index by tenant, and is not asked.
  */
 export const holdsTenant = async (db: Database, tenant: string): Promise<boolean> => {
   const tables = statement(
     db,
-    sql`SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 4) <> '_cf_' AND name <> 'housekeeping' AND EXISTS (SELECT 1 FROM pragma_table_info(sqlite_schema.name) AS info WHERE info.name = 'tenant')`,
+    sql`SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 4) <> '_cf_' AND name NOT IN ('audit', 'issues') AND EXISTS (SELECT 1 FROM pragma_table_info(sqlite_schema.name) AS info WHERE info.name = 'tenant')`,
   );
   const { results } = await tables.all<{ name: string }>();
   for (const { name } of results) {
@@ -108,16 +111,44 @@ export const sweepAfter = async (
 };
 
 const orphanRow = z.object({ tenant: z.string(), key: z.string(), object: z.string() });
+/**
+ * Sweeps what should have been swept long ago, between two places. Returns how many rows that were.
+ * @param after the place before the first, `until` is the last
+ */
+export const sweepOverdue = async (
+  db: Database,
+  after: JournalPlace,
+  until: JournalPlace,
+  nowS: number,
+): Promise<number> => {
+  const rows = sql`(tenant, key) > (${after.tenant}, ${after.key}) AND (tenant, key) <= (${until.tenant}, ${until.key})`;
+  const results = await db.batch(sweepStatements(db, rows, nowS - SWEEP_OVERDUE_SECONDS));
+  return results.reduce((sum, { meta }) => sum + meta.changes, 0);
+};
 
 /** Erases the stored answer of a key, and says what is left. Undefined if there is no such key. Safe to repeat. */
 export const eraseRecord = async (
   db: Database,
   tenant: string,
   key: string,
+  by: AuditActor,
+  nowMs: number,
 ): Promise<JournalEntry | undefined> => {
   const row = these(tenant, [key]);
+  const note = auditNote(
+    {
+      ...by,
+      atMs: nowMs,
+      tenant,
+      kind: "erasure",
+      operation: "idempotency-keys.erase",
+      keyHash: keyHash(tenant, key),
+    },
+    sql`EXISTS (SELECT 1 FROM journal WHERE ${row} AND state = 'final')`,
+  );
   // One transaction: a row that commits between the two would be read, and not be erased.
-  const [, left] = await db.batch([
+  const [, , left] = await db.batch([
+    statement(db, note),
     statement(
       db,
       sql`UPDATE journal SET state = 'erased', headers = NULL, body = NULL, members = NULL WHERE ${row} AND state = 'final'`,

@@ -36,6 +36,10 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
     file: "0005_housekeeping.sql",
     probe: sql`SELECT pass, tenant, key FROM housekeeping LIMIT 0`,
   },
+  {
+    file: "0007_audit.sql",
+    probe: sql`SELECT seq, detail FROM audit LIMIT 0`,
+  },
 ];
 
 /** The file that makes the first table that is missing or lacks a column. Throws if the database does not answer. */

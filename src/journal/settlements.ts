@@ -6,8 +6,10 @@
 import { z } from "zod";
 import type { StoredResponse } from "../idempotency/stored-response.ts";
 import type { Effect } from "../kernel/plan.ts";
+import { keyHash } from "../kernel/hash.ts";
 import { sql, type Sql, trusted } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
+import { auditOfSettlement, BY_SERVICE } from "./audit-log.ts";
 import type { JournalPlace } from "./journal.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { effectStatement, RECORD_COLUMNS } from "./statements.ts";
@@ -55,12 +57,13 @@ export type Settlement = {
 export const settleRecords = async (
   db: Database,
   settlements: readonly Settlement[],
+  nowMs: number,
 ): Promise<Map<string, JournalEntry>> => {
   const [first] = settlements;
   if (first === undefined) return new Map();
   const keys = JSON.stringify(settlements.map(({ key }) => key));
   const results = await db.batch([
-    ...settlements.flatMap(statementsOf).map((one) => statement(db, one)),
+    ...settlements.flatMap((one) => statementsOf(one, nowMs)).map((one) => statement(db, one)),
     statement(
       db,
       sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE tenant = ${first.tenant} AND key IN (SELECT value FROM json_each(${keys}))`,
@@ -70,16 +73,29 @@ export const settleRecords = async (
   return new Map(entries.map((entry) => [entry.key, entry]));
 };
 
-const statementsOf = (settlement: Settlement): Sql[] => {
+const statementsOf = (settlement: Settlement, nowMs: number): Sql[] => {
   const { tenant, key, nonce, attempt, to, resolution } = settlement;
   const open = sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND attempt <= ${attempt} AND state IN ${trusted(to.state === "uncertain" ? "('in-flight')" : "('in-flight', 'uncertain')")}`;
   // Before the row changes, so that they are applied if, and only if, it is this that changes it.
   const effects = (settlement.effects ?? []).map((effect) => effectStatement(tenant, effect, open));
   // Likewise: it is part of the audit only if it is what settles the row.
+  const note = auditOfSettlement(
+    {
+      kind: resolution === null ? "outcome" : "resolution",
+      actor: resolution?.by ?? BY_SERVICE.actor,
+      atMs: nowMs,
+      keyHash: keyHash(tenant, key),
+      status: to.state === "final" ? to.status : null,
+      code: codeOf(to),
+      link: to.state === "final" ? to.link : null,
+    },
+    open,
+  );
   const audit =
     resolution === null
-      ? []
+      ? [note]
       : [
+          note,
           sql`INSERT INTO resolutions (tenant, key, nonce, outcome, status, digest, reason, decided_by, decided_at_ms) SELECT ${tenant}, ${key}, ${nonce}, ${resolution.outcome}, ${resolution.status}, ${resolution.digest}, ${resolution.reason}, ${resolution.by}, ${resolution.atMs} WHERE EXISTS (SELECT 1 FROM journal WHERE ${open}) ON CONFLICT DO NOTHING`,
         ];
   switch (to.state) {
@@ -96,6 +112,18 @@ const statementsOf = (settlement: Settlement): Sql[] => {
       ];
     case "free":
       return [...audit, ...effects, sql`DELETE FROM journal WHERE ${open}`];
+  }
+};
+
+/** What the audit log calls an end that is no success. */
+const codeOf = (to: Settlement["to"]): string | null => {
+  switch (to.state) {
+    case "final":
+      return to.refusal;
+    case "uncertain":
+      return "outcome-uncertain";
+    case "free":
+      return "not-executed";
   }
 };
 
@@ -161,8 +189,8 @@ export const releaseClaim = async (
   { tenant, key }: JournalPlace,
   { nonce, attempt }: Pick<JournalEntry, "nonce" | "attempt">,
   effects: readonly Effect[],
+  nowMs: number,
 ): Promise<void> => {
-  await settleRecords(db, [
-    { tenant, key, nonce, attempt, to: { state: "free" }, resolution: null, effects },
-  ]);
+  const free = { tenant, key, nonce, attempt, to: { state: "free" }, resolution: null } as const;
+  await settleRecords(db, [{ ...free, effects }], nowMs);
 };

@@ -2,12 +2,15 @@
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Plan } from "../kernel/plan.ts";
+import type { AuditActor } from "./audit-log.ts";
 import type { JournalEntry } from "./record-row.ts";
 
 export type Submission = {
   readonly tenant: string;
   readonly key: string;
   readonly operation: string;
+  /** For the audit log. */
+  readonly by: AuditActor;
   readonly fingerprintVersion: number;
   readonly fingerprint: string;
   readonly members: MemberHashes;

@@ -264,3 +264,47 @@ export const RETRY_DOUBTFUL_MS = 30_000;
 export const EXPLANATION_TIMEOUT_MS = 2_000;
 /** And takes this much of it. */
 export const EXPLANATION_LENGTH_MAX = 400;
+/** Rows of the audit log under one seal: their digests are 8 KB, and to check them takes a moment. */
+export const SEAL_ROWS = 500;
+/** Seals that one scheduled run makes in all databases: 50,000 rows, in some two hundred queries; the next run goes on. */
+export const SEALS_PER_RUN = 100;
+/** Seals that one call of the verification checks: 10,000 rows, in some forty queries. */
+export const VERIFIED_SEALS_MAX = 20;
+/** What one call of the verification names: beyond it something else is wrong than single rows. */
+export const AUDIT_FINDINGS_MAX = 100;
+/** A page that an export reads at a time: 150 KB in memory, however long the export is. */
+export const EXPORT_PAGE_ROWS = 500;
+/** What one export gives; the next goes on behind its last row. Two hundred queries of the thousand that it has. */
+export const EXPORT_ROWS_MAX = 100_000;
+
+/** Rows that one step of the reconciliation compares: some ten milliseconds of the database, also with a look-up each. */
+export const RECONCILE_PAGE_ROWS = 1_000;
+/** And tenants, or products, whose rows are summed: a step must end in D1's 30 s also where each has a million. */
+export const RECONCILE_SUM_ROWS = 20;
+/** Steps of one run, in all databases. A step takes three queries of the thousand, its place one more. */
+export const RECONCILE_STEPS_PER_RUN = 200;
+/** What one step reports: a table that is wrong throughout is one cause, and not a thousand issues. */
+export const RECONCILE_FINDINGS_PER_STEP = 50;
+/** Outcomes of each page of the journal whose copies in objects are compared. */
+export const RECONCILE_COPIES_PER_PAGE = 3;
+/** What a sweep should have taken by then: objects sweep within the quarter of an hour, the slow pass within hours. */
+export const SWEEP_OVERDUE_SECONDS = 6 * 60 * 60;
+/** Longer than any request, its healing and an upstream's status take: a person should look. */
+export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
+/** Before the end of a key's life its absence is not judged: the sweep and this clock may differ. */
+export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
+
+/** Series of one isolate or object: thirty operations with all that can come of them. More are not counted. */
+export const SERIES_MAX = 4_000;
+/** An isolate adds up what it has counted at most this often, behind the answer to a request. */
+export const METRICS_FLUSH_MS = 10_000;
+/** How long an object collects replays and conflicts before they are written down: it stays in memory that long anyway. */
+export const TALLY_DELAY_MS = 5_000;
+/** Keys that one row of the audit log tells apart; what else was asked is in its sums. */
+export const TALLY_KEYS_MAX = 50;
+/** After so many batches an object writes down its queue times, also if nothing was replayed. */
+export const TALLY_GROUPS = 64;
+
+/** Readings of the boundary monitor in a minute, and the pause between two: what departs is an issue within a minute. */
+export const MONITOR_READINGS = 4;
+export const MONITOR_PAUSE_MS = 15_000;

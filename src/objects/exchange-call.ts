@@ -27,8 +27,10 @@ type Asked = {
   readonly fingerprint: string;
   readonly fingerprintVersion: number;
   readonly members: MemberHashes;
-  /** Of the HTTP request, for the log; never stored as an answer. */
+  /** Of the HTTP request, for the log and the audit log. */
   readonly requestId: string;
+  /** Who asks, for the audit log: a hash. */
+  readonly actor: string;
   /** Where our own routes are reached, for the links in what is told. */
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */

@@ -30,6 +30,7 @@ import {
   type KeyKnowledge,
   type SettledRecord,
 } from "../idempotency/key-record.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import { isNearlyFull } from "../journal/capacity.ts";
 import type { Database } from "../journal/database.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
@@ -558,7 +559,7 @@ export class ExchangeEngine {
       if (this.#exchanges.find(key)?.nonce === nonce) this.#exchanges.remove(key);
       const db = await this.#setup.databaseFor(tenant);
       const claim = { nonce, attempt: state.attempt };
-      const released = releaseClaim(db, { tenant, key }, claim, effects);
+      const released = releaseClaim(db, { tenant, key }, claim, effects, this.#setup.clock());
       await withTimeout(released, SEND_TIMEOUT_MS);
     } catch (error) {
       this.#setup.alert("claim-not-released", { error: String(error) });
@@ -1108,7 +1109,7 @@ export class ExchangeEngine {
   }
 
   /** Erases the stored answer: the journal first, then here. Undefined if this object has no such exchange. */
-  async erase(key: string): Promise<Erasure | undefined> {
+  async erase(key: string, by: AuditActor): Promise<Erasure | undefined> {
     const exchange = this.#exchanges.find(key);
     if (exchange === undefined) return undefined;
     if (exchange.state.kind !== "final") return { kind: "in-flight" };
@@ -1116,7 +1117,7 @@ export class ExchangeEngine {
       // A row that is still in flight would not be erased.
       if (exchange.settling !== null) await this.#settling.now(key);
       const db = await this.#setup.databaseFor(exchange.tenant);
-      const erased = eraseRecord(db, exchange.tenant, key);
+      const erased = eraseRecord(db, exchange.tenant, key, by, this.#setup.clock());
       const entry = await withTimeout(erased, SEND_TIMEOUT_MS);
       if (entry === undefined || entry.record.state === "in-flight") return { kind: "unavailable" };
       if (entry.record.state === "uncertain") return { kind: "in-flight" };
@@ -1237,7 +1238,7 @@ export class ExchangeEngine {
     if (this.#flights.has(key) || this.#exchanges.find(key) !== undefined) return;
     const db = await databaseFor(tenant);
     const effects = this.#setup.steps.releaseOf(entry, clock());
-    await withTimeout(releaseClaim(db, { tenant, key }, entry, effects), SEND_TIMEOUT_MS);
+    await withTimeout(releaseClaim(db, { tenant, key }, entry, effects, clock()), SEND_TIMEOUT_MS);
     this.#setup.alert("orphaned-claim-released", { operation: entry.operation });
   }
 
@@ -1297,6 +1298,7 @@ const submissionOf = (call: UpstreamCall, nowMs: number): Submission => {
     tenant: call.tenant,
     key: call.key,
     operation: operationOf(policy.route),
+    by: { actor: call.actor, requestId: call.requestId },
     fingerprintVersion: call.fingerprintVersion,
     fingerprint: call.fingerprint,
     members: call.members,

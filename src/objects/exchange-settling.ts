@@ -114,7 +114,10 @@ export class Settling {
     if (first === undefined) return;
     const db = await databaseFor(first.settlement.tenant);
     const settlements = open.map(({ settlement }) => settlement);
-    const rows = await withTimeout(settleRecords(db, settlements), SEND_TIMEOUT_MS);
+    const rows = await withTimeout(
+      settleRecords(db, settlements, this.#setup.clock()),
+      SEND_TIMEOUT_MS,
+    );
     if (CRASH_POINTS) await crashPoint("exchange-final");
     for (const { exchange } of open) this.#settled(exchange, rows.get(exchange.key));
   }

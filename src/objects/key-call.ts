@@ -16,8 +16,10 @@ export type KeyCall = {
   /** Of the request, in the version that the Worker that asks knows best. */
   readonly fingerprint: string;
   readonly fingerprintVersion: number;
-  /** Of the HTTP request, for the log; never stored. */
+  /** Of the HTTP request, for the log and the audit log. */
   readonly requestId: string;
+  /** Who asks, for the audit log: a hash. */
+  readonly actor: string;
   /**
    * Where this app is reached, for the links in what is stored: the host and, if it is mounted in another app, the
    * path that it is mounted at; without a trailing slash.
@@ -25,6 +27,8 @@ export type KeyCall = {
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
   readonly waitMs: number;
+  /** W3C Trace Context of the request, for what it calls in turn. */
+  readonly traceparent?: string | undefined;
   /** Answer 202 as soon as the request is durable, and run it whatever happens. */
   readonly detached: boolean;
 };
@@ -43,8 +47,11 @@ export const keyCallSchema: z.ZodType<KeyCall> = z.object({
   fingerprint: z.string(),
   fingerprintVersion: z.number(),
   requestId: z.string(),
+  // Of what was accepted before it was noted.
+  actor: z.string().default(""),
   origin: z.string(),
   waitMs: z.number(),
+  traceparent: z.string().optional(),
   detached: z.boolean(),
 });
 

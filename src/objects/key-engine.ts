@@ -3,6 +3,7 @@
  * operation once, and keeps a copy. Two of these over one database are two incarnations of one object; nothing
  * here is needed for correctness that the journal's claim does not give.
  */
+import { type CopySeen, outcomeHash } from "../audit/copy.ts";
 import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import {
   type Asking,
@@ -33,6 +34,7 @@ import {
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { isNearlyFull } from "../journal/capacity.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
@@ -49,6 +51,7 @@ import { Flights } from "./flights.ts";
 import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
+import { Tally } from "./tally.ts";
 import { type Run, submissionOf } from "./run.ts";
 import {
   type AfterFate,
@@ -112,6 +115,7 @@ export class KeyEngine {
   readonly #groupCommits = new WeakMap<Database, GroupCommit>();
   readonly #durations = new Durations();
   readonly #flights = new Flights();
+  readonly #tally: Tally;
   /** Runs led so far. */
   #led = 0;
   /** Reads of the journal under way: bounded like the queue, which they bypass. */
@@ -129,6 +133,12 @@ export class KeyEngine {
     this.#alarm = setup.alarm ?? new Alarm(setup.storage);
     this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch, setup.sweepIntervalMs);
     this.#intents = new Intents(setup.storage, this.#alarm);
+    this.#tally = new Tally({
+      databaseFor: setup.databaseFor,
+      clock,
+      mintLife: () => timeOrderedId(clock(), setup.randomness),
+      keepAlive: setup.keepAlive,
+    });
     this.#startedAtMs = clock();
   }
 
@@ -143,6 +153,7 @@ export class KeyEngine {
       alert,
       mintNonce: () => timeOrderedId(clock(), randomness),
       between: () => this.#flushIfBehind(),
+      sending: (waitsMs) => this.#tally.sent(waitsMs),
     });
     this.#groupCommits.set(db, made);
     return made;
@@ -158,7 +169,9 @@ export class KeyEngine {
     if (CRASH_POINTS) await crashPoint("queued");
     // Before anything is decided, so that from the decision to the write there is no moment for another request.
     if (call.detached) await this.#alarm.load();
-    return this.#act(call, this.#known(call.key));
+    const reply = await this.#act(call, this.#known(call.key));
+    this.#tally.answered(call, reply);
+    return reply;
   }
 
   #known(key: string): KeyKnowledge {
@@ -395,6 +408,9 @@ export class KeyEngine {
 
   #inFlight(key: string): KeyReply {
     const flight = this.#flights.get(key);
+    if (flight !== undefined) {
+      this.#tally.metInFlight(flight.operation, this.#setup.clock() - flight.startedAtMs);
+    }
     return problem("request-in-flight", {
       afterMs:
         flight === undefined
@@ -560,13 +576,13 @@ export class KeyEngine {
    * Erases the stored answer of a key: the record first, then this object's copy. If we die between the two, the caller
    * hears no answer, and repeats.
    */
-  async erase(tenant: string, key: string): Promise<Erasure> {
+  async erase(tenant: string, key: string, by: AuditActor): Promise<Erasure> {
     const { kind } = this.#known(key);
     if (kind === "running" || kind === "accepted") return { kind: "in-flight" };
     const askedAtMs = this.#setup.clock();
     try {
       const db = await this.#setup.databaseFor(tenant);
-      const entry = await withTimeout(eraseRecord(db, tenant, key), SEND_TIMEOUT_MS);
+      const entry = await withTimeout(eraseRecord(db, tenant, key, by, askedAtMs), SEND_TIMEOUT_MS);
       if (entry === undefined) {
         const { afterMs } = this.#absent(key, askedAtMs);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
@@ -594,6 +610,12 @@ export class KeyEngine {
     // A copy that could not be written leaves the old one behind: the erasure is not done.
     await this.#copies.overwrite(key, { tenant, record, forgetAtS }, this.#setup.clock());
     if (CRASH_POINTS) await crashPoint("copy-written");
+  }
+
+  /** For the reconciliation: what this object would answer from. Changes nothing. */
+  copySeen(key: string): CopySeen | undefined {
+    const record = this.#copies.find(key)?.record;
+    return record === undefined ? undefined : { state: record.state, hash: outcomeHash(record) };
   }
 
   /**

@@ -1,8 +1,10 @@
 /** The Durable Object around the engine: bindings in, RPC methods and the alarm out. */
 import { DurableObject } from "cloudflare:workers";
+import type { CopySeen } from "../audit/copy.ts";
 import { type Bindings, parseEngineSettings } from "../env.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
@@ -19,13 +21,14 @@ import { databaseFor } from "./tenant-database.ts";
 /** The RPC surface, as the Worker sees it. */
 export type KeyObjectMethods = {
   readonly submit: (call: KeyCall) => Promise<KeyReply>;
-  readonly erase: (tenant: string, key: string) => Promise<Erasure>;
+  readonly erase: (tenant: string, key: string, by: AuditActor) => Promise<Erasure>;
   readonly eraseCopy: (
     tenant: string,
     key: string,
     record: SettledRecord,
     forgetAtS: number,
   ) => Promise<void>;
+  readonly copySeen: (key: string) => Promise<CopySeen | undefined>;
   readonly lookUp: (tenant: string, key: string) => Promise<KeyStatus | "unavailable">;
   readonly exchange: (call: ExchangeCall) => Promise<ExchangeReply>;
   readonly resolve: (
@@ -115,8 +118,8 @@ export const keyObjectFor = (
       return keyReplyOf(await this.#exchanges.exchange(operationCallOf(call, this.#hashSecret)));
     }
 
-    async erase(tenant: string, key: string): Promise<Erasure> {
-      return (await this.#exchanges.erase(key)) ?? this.#engine.erase(tenant, key);
+    async erase(tenant: string, key: string, by: AuditActor): Promise<Erasure> {
+      return (await this.#exchanges.erase(key, by)) ?? this.#engine.erase(tenant, key, by);
     }
 
     eraseCopy(
@@ -127,6 +130,10 @@ export const keyObjectFor = (
     ): Promise<void> {
       this.#exchanges.eraseCopy(key);
       return this.#engine.eraseCopy(tenant, key, record, forgetAtS);
+    }
+
+    copySeen(key: string): Promise<CopySeen | undefined> {
+      return Promise.resolve(this.#engine.copySeen(key));
     }
 
     async lookUp(tenant: string, key: string): Promise<KeyStatus | "unavailable"> {

@@ -52,6 +52,7 @@ export const submissionOf = (
     tenant: call.tenant,
     key: call.key,
     operation: operation.name,
+    by: { actor: call.actor, requestId: call.requestId },
     fingerprintVersion: call.fingerprintVersion,
     fingerprint: call.fingerprint,
     members,

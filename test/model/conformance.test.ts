@@ -3,6 +3,7 @@
  * way that a send can relate to it, alone and in groups.
  */
 import { beforeEach, describe, expect, it } from "vitest";
+import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import { type Send as ProductSend, statementsOf } from "../../src/journal/statements.ts";
 import type { Submission } from "../../src/journal/submission.ts";
 import { exists, type Plan, refused, refusedPlan, require, update } from "../../src/kernel/plan.ts";
@@ -43,6 +44,7 @@ const submissionOf = ({ client, seen }: Send, kind: Kind): Submission => ({
   tenant: TENANT,
   key: keyOf(client),
   operation: "take",
+  by: BY_SERVICE,
   fingerprintVersion: 1,
   fingerprint: String(client),
   members: {},

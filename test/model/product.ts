@@ -14,6 +14,7 @@ import {
   newStanding,
   sentUnder,
 } from "../../src/journal/commit-decision.ts";
+import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import { type JournalEntry, parseClaimRow } from "../../src/journal/record-row.ts";
 import type { Submission } from "../../src/journal/submission.ts";
 import { wholeSeconds } from "../../src/kernel/clock.ts";
@@ -189,6 +190,7 @@ export class Papers {
         tenant: "",
         key: "",
         operation: "",
+        by: BY_SERVICE,
         fingerprintVersion: FINGERPRINT_VERSION,
         fingerprint: this.fingerprintOf(client),
         members: {},

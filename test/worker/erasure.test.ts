@@ -23,6 +23,8 @@ import { FaultyStorage } from "./support/faulty-storage.ts";
 
 const incarnation = useEngines();
 
+const BY = { actor: "caller-hash", requestId: "request" };
+
 const books = () => openBooks({ accounts: { alice: 100, bob: 0 } });
 
 const paid = (tenant: string, amountMinor = 1, key = crypto.randomUUID()): KeyCall =>
@@ -156,7 +158,7 @@ describe("69: a key whose answer is erased", () => {
 
     expect(await one.erase(call)).toEqual(once);
     const [first, second] = await one.run((engine) =>
-      Promise.all([engine.erase(tenant, call.key), engine.erase(tenant, call.key)]),
+      Promise.all([engine.erase(tenant, call.key, BY), engine.erase(tenant, call.key, BY)]),
     );
 
     expect([first, second]).toEqual([once, once]);
@@ -328,7 +330,7 @@ describe("69: an erasure", () => {
     await idle(one);
     const both = () =>
       one.run((engine) =>
-        Promise.all([engine.erase(tenant, call.key), engine.erase(tenant, call.key)]),
+        Promise.all([engine.erase(tenant, call.key, BY), engine.erase(tenant, call.key, BY)]),
       );
     storage.broken = true;
     expect((await both()).map(({ kind }) => kind)).toEqual(["unavailable", "unavailable"]);
@@ -348,7 +350,7 @@ describe("69: an erasure", () => {
 
     const [erasure] = await one.run((engine) =>
       Promise.all([
-        engine.erase(tenant, call.key),
+        engine.erase(tenant, call.key, BY),
         ...others.map((other) => engine.submit({ ...other, object: one.object })),
       ]),
     );

@@ -7,7 +7,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
-import { runHourly } from "../../src/objects/hourly.ts";
+import { runHourly } from "../../src/objects/scheduled.ts";
 import { keyObjectNamed, objectFor } from "../../src/objects/routing.ts";
 import { until } from "../support/faulty-database.ts";
 import {

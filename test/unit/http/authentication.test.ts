@@ -64,6 +64,7 @@ const accepted = (tenant: string, ...scopes: string[]) => ({
     tenant,
     scopes: new Set(scopes),
     token: { issuer: "latchkey", jti: expect.stringMatching(/^jti-/) as string },
+    who: { issuer: "latchkey", subject: expect.any(String) as string },
   },
 });
 const refused = (failure: string) => ({ ok: false, failure });
@@ -410,6 +411,7 @@ describe("another issuer", () => {
         tenant: "acme-eu",
         scopes: new Set(["payments:write", "read"]),
         token: { issuer: ACME, jti: "jti-1" },
+        who: { issuer: "https://id.acme.example", subject: "someone" },
       },
     });
   });

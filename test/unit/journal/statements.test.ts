@@ -39,6 +39,7 @@ const submission = (plan: Partial<Plan>, more: Partial<Submission> = {}): Submis
   tenant: "a",
   key: KEY,
   operation: "things.create",
+  by: { actor: "caller-hash", requestId: "request" },
   fingerprintVersion: 1,
   fingerprint: "print",
   members: { id: "hash" },

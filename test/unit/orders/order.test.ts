@@ -69,6 +69,7 @@ const commit = (effects: readonly Effect[]): void => {
         tenant: "t",
         key,
         operation: "orders.test",
+        by: { actor: "caller-hash", requestId: "request" },
         fingerprintVersion: 1,
         fingerprint: "print",
         members: {},

@@ -1,6 +1,7 @@
 /** A tenant's accounts and shelves: opened for a test, and audited after it, past the code under test. */
 import { env } from "cloudflare:workers";
 import { expect } from "vitest";
+import { keyHash } from "../../../src/kernel/hash.ts";
 
 export type Opening = {
   /** Balances in minor units of EUR, by account. */
@@ -148,5 +149,27 @@ export const expectSoundBooks = async (
     .all<{ key: string; effects: number }>();
   expect(await effectsByKey(tenant), "effects of each accepted key, and of no other").toEqual(
     new Map(results.map(({ key, effects }) => [key, effects])),
+  );
+  await expectEachClaimAudited(tenant);
+};
+
+/** One row of the audit log for each claim of the journal, with its outcome, however often its batch was sent. */
+const expectEachClaimAudited = async (tenant: string): Promise<void> => {
+  const [claims, rows] = await env.DB.batch<Readonly<Record<string, unknown>>>([
+    env.DB.prepare(
+      "SELECT key, operation, status, refusal AS code, link FROM journal WHERE tenant = ?",
+    ).bind(tenant),
+    env.DB.prepare(
+      "SELECT key_hash, operation, status, code, link FROM audit WHERE tenant = ? AND kind IN ('effect', 'refusal')",
+    ).bind(tenant),
+  ]);
+  const expected = (claims?.results ?? []).map(({ key, ...claim }) => ({
+    key_hash: keyHash(tenant, String(key)),
+    ...claim,
+  }));
+  const byKey = (a: { key_hash?: unknown }, b: { key_hash?: unknown }) =>
+    String(a.key_hash) < String(b.key_hash) ? -1 : 1;
+  expect((rows?.results ?? []).toSorted(byKey), "the audit log, by key").toEqual(
+    expected.toSorted(byKey),
   );
 };

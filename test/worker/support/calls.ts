@@ -32,6 +32,7 @@ export const callOf = (
     fingerprint: print,
     fingerprintVersion: FINGERPRINT_VERSION,
     requestId: crypto.randomUUID(),
+    actor: "caller-hash",
     origin: "https://latchkey.test",
     waitMs,
     detached,

@@ -84,7 +84,9 @@ export class Incarnation {
   }
 
   erase({ tenant, key }: KeyCall): Promise<Erasure> {
-    return this.run((engine) => engine.erase(tenant, key));
+    return this.run((engine) =>
+      engine.erase(tenant, key, { actor: "caller-hash", requestId: "request" }),
+    );
   }
 
   sweep(): Promise<void> {

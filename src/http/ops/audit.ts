@@ -1,0 +1,137 @@
+/** The audit log for auditors: an export, and the check of its chain. */
+import { z } from "zod";
+import { verifyAudit } from "../../audit/sealing.ts";
+import { AUDIT_KINDS, type AuditRow, readAudit } from "../../journal/audit-log.ts";
+import type { Database } from "../../journal/database.ts";
+import { csvLine } from "../../kernel/csv.ts";
+import { EXPORT_PAGE_ROWS, EXPORT_ROWS_MAX } from "../../kernel/limits.ts";
+import { databaseSearch, defineOpsRead } from "./ops-route.ts";
+
+const after = z.coerce
+  .number()
+  .int()
+  .min(0)
+  .max(Number.MAX_SAFE_INTEGER)
+  .default(0)
+  .meta({ description: "The last row that you have; 0 to begin" });
+
+const auditRowView = z.object({
+  seq: z.int(),
+  atMs: z.int(),
+  tenant: z.string(),
+  kind: z.enum(AUDIT_KINDS),
+  operation: z.string(),
+  actor: z.string(),
+  requestId: z.string(),
+  keyHash: z.string().nullable(),
+  status: z.int().nullable(),
+  code: z.string().nullable(),
+  link: z.string().nullable(),
+  detail: z.string().nullable(),
+});
+
+const COLUMNS = Object.keys(auditRowView.shape) as (keyof AuditRow)[];
+
+export const exportAudit = defineOpsRead({
+  name: "ops.audit",
+  path: "/v1/ops/audit",
+  summary: `The audit log in the order of commits, streamed: at most ${EXPORT_ROWS_MAX} rows, then go on behind the last`,
+  search: z.strictObject({
+    ...databaseSearch,
+    after,
+    limit: z.coerce.number().int().min(1).max(EXPORT_ROWS_MAX).default(EXPORT_ROWS_MAX),
+    format: z.enum(["jsonl", "csv"]).default("jsonl"),
+  }),
+  content: { "application/jsonl": auditRowView, "text/csv": z.string() },
+  read: async (db, search) => {
+    const isCsv = search.format === "csv";
+    const line = (row: AuditRow): string =>
+      isCsv ? csvLine(COLUMNS.map((column) => row[column])) : `${JSON.stringify(row)}\n`;
+    const head = isCsv ? csvLine(COLUMNS) : "";
+    // The first page before anything is sent: a database that is away is a problem, not a broken stream.
+    const pages = auditPages(db, search);
+    const first = await pages.next();
+    return new Response(streamOf(first, pages, head, line), {
+      headers: {
+        "Content-Type": isCsv ? "text/csv" : "application/jsonl",
+        "Cache-Control": "no-store",
+      },
+    });
+  },
+});
+
+/** Page after page, each read when the one before it has been taken. */
+async function* auditPages(
+  db: Database,
+  { after: start, limit }: { readonly after: number; readonly limit: number },
+): AsyncGenerator<readonly AuditRow[], undefined> {
+  let place = start;
+  for (let left = limit; left > 0;) {
+    const page = await readAudit(db, { after: place, limit: Math.min(left, EXPORT_PAGE_ROWS) });
+    yield page;
+    place = page.at(-1)?.seq ?? place;
+    left -= page.length;
+    if (page.length < EXPORT_PAGE_ROWS) return;
+  }
+}
+
+/** A stream that breaks off in the middle is seen as broken: it errors, and never ends as if it were whole. */
+const streamOf = (
+  first: IteratorResult<readonly AuditRow[], undefined>,
+  pages: AsyncGenerator<readonly AuditRow[], undefined>,
+  head: string,
+  line: (row: AuditRow) => string,
+): ReadableStream<Uint8Array> => {
+  const encoder = new TextEncoder();
+  let next: IteratorResult<readonly AuditRow[], undefined> | undefined = first;
+  let before = head;
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const page = next ?? (await pages.next());
+      next = undefined;
+      if (page.done === true) {
+        controller.close();
+        return;
+      }
+      // An empty chunk would be no progress, and nobody would pull again.
+      const text = before + page.value.map(line).join("");
+      before = "";
+      if (text === "") controller.close();
+      else controller.enqueue(encoder.encode(text));
+    },
+    cancel: async () => {
+      await pages.return(undefined);
+    },
+  });
+};
+
+const finding = z.object({
+  kind: z.enum(["row-changed", "row-missing", "row-inserted", "seal-broken", "seal-missing"]),
+  seq: z.int(),
+});
+
+const verification = z.object({
+  intact: z.boolean(),
+  checkedTo: z.int(),
+  seals: z.int(),
+  findings: z.array(finding),
+  head: z.object({ seq: z.int(), hash: z.string() }).nullable(),
+  sealed: z.array(z.object({ seq: z.int(), hash: z.string() })),
+  next: z.int().nullable(),
+  newest: z.int(),
+});
+
+export const verificationRoute = defineOpsRead({
+  name: "ops.audit-verification",
+  path: "/v1/ops/audit/verification",
+  summary:
+    "Checks the audit log's seals, a bounded number at a time; `next` is where the next call begins",
+  search: z.strictObject({ ...databaseSearch, after }),
+  content: { "application/json": verification },
+  read: async (db, search, c) => {
+    const found = await verifyAudit(db, search.after);
+    return c.json({ intact: found.findings.length === 0, ...found }, 200, {
+      "Cache-Control": "no-store",
+    });
+  },
+});

@@ -8,7 +8,7 @@ import { WEBHOOK_TIMEOUT_MS } from "../kernel/limits.ts";
 import type { Exchange } from "./exchange-record.ts";
 
 /** `msg_` and a digest of the claim: the claim is told of once, whatever the tries. */
-export const webhookId = ({ tenant, key, nonce }: Exchange): string =>
+const webhookId = ({ tenant, key, nonce }: Exchange): string =>
   `msg_${createHash("sha256")
     .update(JSON.stringify([tenant, key, nonce]))
     .digest("base64url")

@@ -169,6 +169,30 @@ describe("an exchange, whatever happens in whatever order", () => {
     2_000,
   );
 
+  it("77: believes an absence by when it asked, not by when it heard: the call may have come in between", () => {
+    const terms: Terms = {
+      policy: {
+        timeoutMs: 100,
+        honoursKey: false,
+        status: { path: "/status/{key}", absenceIsFinal: true, quietMs: 50 },
+        heal: { attemptsMax: 2, elapsedMsMax: 10_000 },
+      },
+      createdAtMs: T0,
+    };
+    const paused = transition(firstCall(1, T0), { kind: "interrupted", pauseMs: 0 }, terms, T0);
+    const asking = paused && transition(paused, { kind: "due" }, terms, T0);
+    const absent = (askedAtMs: number) =>
+      asking &&
+      transition(
+        asking,
+        { kind: "asked", attempt: 2, askedAtMs, found: "absent", stored: false, pauseMs: 0 },
+        terms,
+        T0 + 5_000,
+      );
+    expect(absent(T0 + 149)).toMatchObject({ kind: "paused", next: "ask" });
+    expect(absent(T0 + 150)).toMatchObject({ kind: "paused", next: "send", doubtful: false });
+  });
+
   it("is resolved by a person only while it is uncertain, and only once", () => {
     const terms: Terms = {
       policy: {

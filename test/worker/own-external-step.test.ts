@@ -131,7 +131,7 @@ it("51b: a settlement that is delivered twice, or whose answer is lost and that 
     const moves = await env.DB.prepare("SELECT moves FROM parcels WHERE tenant = ?")
       .bind(call.tenant)
       .first("moves");
-    expect(moves, fault).toBe(1);
+    expect({ fault, moves }).toEqual({ fault, moves: 1 });
     expect(await rowOf(call)).toMatchObject({ state: "final" });
   }
 });

@@ -384,6 +384,17 @@ describe("a payout that is interrupted", () => {
     expect(await rowOf(call)).toMatchObject({ state: "final" });
   });
 
+  it("45: an alarm that was lost, though storage says that it is set, is set anew by the next write", async () => {
+    const upstream = processor();
+    const storage = new FaultyStorage();
+    storage.lostAlarmAtMs = Date.now() - 60_000;
+    const object = incarnation({ upstream, storage: storage.around });
+    const tenant = await books();
+    expect(verdict(await object.exchange(payout(tenant)))).toBe(201);
+    expect(storage.lostAlarmAtMs).toBeUndefined();
+    expect(await object.alarmAtMs()).not.toBeNull();
+  });
+
   it("51b: a settlement that is delivered twice, or whose answer is lost, moves the money once", async () => {
     for (const fault of ["lost-after", "twice"] as const) {
       const upstream = processor();

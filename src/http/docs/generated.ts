@@ -480,6 +480,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<tr><td><code>UPSTREAM_RETRY_AFTER_MS_MAX</code></td><td><code>10 * 60 * 1000</code></td><td>What an upstream itself asks for is heard up to here: longer, and the key would outlast its clients&#39; patience.</td></tr>",
       "<tr><td><code>EXCHANGE_ASKS_MAX</code></td><td><code>20</code></td><td>Questions about one key. With the pauses that is a quarter of an hour: who does not know by then will not.</td></tr>",
       "<tr><td><code>EXCHANGE_GRACE_MS</code></td><td><code>5_000</code></td><td>After a call&#39;s time-out, before the alarm takes it for interrupted: it has recorded its end by then.</td></tr>",
+      "<tr><td><code>ALARM_OVERDUE_MS</code></td><td><code>20_000</code></td><td>An alarm that is so late is lost: the handler before it has ended, or been ended, long before.</td></tr>",
       "<tr><td><code>EXCHANGES_PER_ALARM_MAX</code></td><td><code>64</code></td><td>Exchanges that one alarm heals: one group of questions and calls.</td></tr>",
       "<tr><td><code>EXCHANGE_ALARM_MS</code></td><td><code>20_000</code></td><td>What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream.</td></tr>",
       "<tr><td><code>SETTLE_PAUSE_MS</code></td><td><code>5_000</code></td><td>When an outcome that the journal has not taken is sent again; doubled up to the pause&#39;s maximum.</td></tr>",

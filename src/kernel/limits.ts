@@ -162,6 +162,8 @@ export const UPSTREAM_RETRY_AFTER_MS_MAX = 10 * 60 * 1000;
 export const EXCHANGE_ASKS_MAX = 20;
 /** After a call's time-out, before the alarm takes it for interrupted: it has recorded its end by then. */
 export const EXCHANGE_GRACE_MS = 5_000;
+/** An alarm that is so late is lost: the handler before it has ended, or been ended, long before. */
+export const ALARM_OVERDUE_MS = 20_000;
 /** Exchanges that one alarm heals: one group of questions and calls. */
 export const EXCHANGES_PER_ALARM_MAX = 64;
 /** What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream. */

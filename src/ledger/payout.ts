@@ -19,10 +19,10 @@ import { sql } from "../kernel/sql.ts";
 import { description, postTransfer } from "./transfer.ts";
 
 /** What is on its way out. */
-export const holdingAccountId = (currencyCode: string): string => `system:${currencyCode}:held`;
+const holdingAccountId = (currencyCode: string): string => `system:${currencyCode}:held`;
 
 /** What has left. It only grows. */
-export const paidOutAccountId = (currencyCode: string): string => `system:${currencyCode}:paid-out`;
+const paidOutAccountId = (currencyCode: string): string => `system:${currencyCode}:paid-out`;
 
 /** `out_…` */
 export const payoutId = z.string().regex(/^out_[0-9a-z]{26}$/, "a payout's id");

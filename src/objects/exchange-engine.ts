@@ -805,7 +805,9 @@ export class ExchangeEngine {
   #replay(exchange: Exchange, replayed: boolean): ExchangeReply {
     const { answer, state, unstored, link, expiresAtS, key, left, settling } = exchange;
     // The journal did not take it, or we died over it: whoever asks need not wait for the alarm's pause.
-    if (settling !== null && settling.tries > 0) this.#settling.soon(key);
+    const isLate =
+      settling !== null && (settling.tries > 0 || settling.dueAtMs < this.#setup.clock());
+    if (isLate) this.#settling.soon(key);
     if (left === "expired" || isExpired(exchange, this.#setup.clock())) {
       return problem("idempotency-key-expired", { members: linkMember(link) });
     }

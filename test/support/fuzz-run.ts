@@ -45,6 +45,7 @@ import {
   requestBytes,
   sendThenReset,
 } from "./raw-http.ts";
+import { startUpstream } from "../../examples/upstream/upstream.ts";
 import { type Server, startServer } from "./server.ts";
 
 export type FuzzPlan = {
@@ -87,7 +88,12 @@ export const runFuzz = async (
   plan: FuzzPlan,
   progress: (requests: number) => void = () => undefined,
 ): Promise<{ readonly result: FuzzResult; readonly violations: readonly Violation[] }> => {
-  const server = await startServer({ newKeysPerMinute: "unlimited" });
+  // Payouts are sent by somebody.
+  const processor = await startUpstream();
+  const server = await startServer({
+    newKeysPerMinute: "unlimited",
+    vars: { PAYOUT_PROCESSOR_ORIGIN: processor.origin },
+  });
   try {
     const served: unknown = await (await fetch(`${server.origin}/openapi.json`)).json();
     const document = new ApiDocument(served);
@@ -96,6 +102,7 @@ export const runFuzz = async (
     return { result: fuzz.result(), violations: fuzz.violations };
   } finally {
     await server.stop();
+    await processor.stop();
   }
 };
 

@@ -10,6 +10,7 @@ import { ExternalSteps } from "../../src/objects/external-steps.ts";
 import { operationCallOf } from "../../src/objects/operation-exchange.ts";
 import { noParams } from "../../src/operations/define-operation.ts";
 import { declined, defineExternalOperation } from "../../src/operations/external-step.ts";
+import { until } from "../support/faulty-database.ts";
 import { callOf } from "./support/calls.ts";
 import { POLICY, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
@@ -57,7 +58,7 @@ const sendParcel = defineExternalOperation({
 
 beforeAll(() =>
   env.DB.prepare(
-    "CREATE TABLE IF NOT EXISTS parcels (tenant TEXT NOT NULL, id TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (tenant, id)) STRICT",
+    "CREATE TABLE IF NOT EXISTS parcels (tenant TEXT NOT NULL, id TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, moves INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (tenant, id)) STRICT",
   ).run(),
 );
 
@@ -91,6 +92,48 @@ it("an endpoint of one file holds, calls and settles once, and gives back what i
   expect(await statesOf("other")).toEqual(["released"]);
   expect(await rowOf(refused)).toMatchObject({ refusal: "parcel-declined" });
   expect(upstream.calls).toBe(2);
+});
+
+it("51b: a settlement that is delivered twice, or whose answer is lost and that is sent again, is applied once, also where nothing else would stop it", async () => {
+  // A bare UPDATE: no inserted id, no trigger and no constraint stands in the way of a second application.
+  const counting = {
+    ...sendParcel,
+    external: {
+      processor: "CARRIER",
+      call: () => ({ method: "POST" as const, path: "/labels", body: {} }),
+      settle: () => ({
+        effects: [update("parcels", { moves: sql`moves + 1` }, sql`state = 'held'`)],
+        answer: { status: 201 as const, link: "/v1/parcels", body: {} },
+      }),
+      release: () => [],
+    },
+  };
+  const steps = new ExternalSteps({
+    operations: [counting],
+    processorNamed: () => ({ terms: POLICY, token: null }),
+  });
+  for (const fault of ["none", "twice", "lost-after", "late-twice"] as const) {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream, parts: { steps } });
+    const call = operationCallOf(
+      callOf(`counting-${fault}`, sendParcel.name, { address: "Here 1" }),
+      env.FINGERPRINT_SECRET,
+    );
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    object.db.next(fault);
+    upstream.release();
+    expect(verdict(await object.time.passing(first))).toBe(201);
+    object.time.advance(60_000);
+    await object.alarm();
+    await object.db.deliverLate();
+    const moves = await env.DB.prepare("SELECT moves FROM parcels WHERE tenant = ?")
+      .bind(call.tenant)
+      .first("moves");
+    expect({ fault, moves }).toEqual({ fault, moves: 1 });
+    expect(await rowOf(call)).toMatchObject({ state: "final" });
+  }
 });
 
 it("43: a step that breaks over an answer leaves the key uncertain, and what it holds held", async () => {

@@ -189,7 +189,7 @@ export const heardOf = async (reply: ExchangeReply): Promise<Heard> => {
 export const verdict = (heard: Heard): number | string =>
   heard.kind === "problem" ? heard.code : heard.kind === "accepted" ? "accepted" : heard.status;
 
-const POLICY: ExchangePolicy = {
+export const POLICY: ExchangePolicy = {
   route: "things",
   upstream: { kind: "service", binding: "UPSTREAM" },
   timeoutMs: 5_000,

@@ -9,6 +9,8 @@ export class FaultyStorage implements EngineStorage {
   broken = false;
   /** Whether only the alarm cannot be set. */
   alarmBroken = false;
+  /** When the alarm seems to be set for, though it will not go off: until it is set anew. */
+  lostAlarmAtMs: number | undefined;
   /** Tried, whether or not they failed. */
   transactions = 0;
   /** Every statement, oldest first, with its cursor. */
@@ -53,12 +55,13 @@ export class FaultyStorage implements EngineStorage {
   }
 
   async getAlarm(): Promise<number | null> {
-    return this.#open().getAlarm();
+    return this.lostAlarmAtMs ?? this.#open().getAlarm();
   }
 
   async setAlarm(at: number | Date): Promise<void> {
     if (this.alarmBroken) throw new Error(FULL);
     await this.#open().setAlarm(at);
+    this.lostAlarmAtMs = undefined;
   }
 
   async deleteAll(): Promise<void> {

@@ -24,8 +24,7 @@ export type Sample = {
   readonly metAgeMs: number;
 };
 
-export const SHARES = ["replayed", "mismatched", "contended"] as const;
-type Share = (typeof SHARES)[number];
+type Share = "replayed" | "mismatched" | "contended";
 type Figure = Share | "in-flight-age";
 
 const shareSchema = z.object({
@@ -220,12 +219,13 @@ const judgeAge = (
   };
 };
 
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
+
 /** What the figures of a departure say, for whoever reads the issue. */
 export const departureSentence = ({ figure, found, limit, usual }: Departure): string => {
   if (figure === "in-flight-age") {
     return `Work in flight is met at an age of ${Math.round(found)} ms on average; usual are ${Math.round(usual)} ms, and the limit was ${Math.round(limit)} ms.`;
   }
-  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
   const what = {
     replayed: "of requests are replays",
     mismatched: "of requests reuse a key for something else",
@@ -274,14 +274,14 @@ export const samplesOf = (
   const gained = (series: string, value: number): number =>
     Math.max(0, value - (before[series] ?? 0));
   const samples: Record<string, Sample> = {};
-  let queue: QueueSample = { groups: 0, operations: 0, waitedMs: 0 };
+  const queue = { groups: 0, operations: 0, waitedMs: 0 };
   for (const [series, value] of now) {
     const by = gained(series, value);
     if (by === 0) continue;
     const name = series.slice(0, series.indexOf("{"));
-    if (name === "latchkey_groups_total") queue = { ...queue, groups: by };
-    if (name === "latchkey_group_operations_total") queue = { ...queue, operations: by };
-    if (name === "latchkey_queue_wait_ms_sum") queue = { ...queue, waitedMs: by };
+    if (name === "latchkey_groups_total") queue.groups = by;
+    if (name === "latchkey_group_operations_total") queue.operations = by;
+    if (name === "latchkey_queue_wait_ms_sum") queue.waitedMs = by;
     const operation = labelOf(series, "operation");
     if (operation === undefined) continue;
     const mine = samples[operation] ?? NOTHING_SEEN;

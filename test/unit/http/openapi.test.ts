@@ -297,7 +297,8 @@ describe("the document and the routes", () => {
       createApp({ operations, queries })
         .routes.filter(
           ({ method, path }) =>
-            method !== "ALL" && (path.startsWith("/v1/") || path === "/healthz"),
+            method !== "ALL" &&
+            (path.startsWith("/v1/") || ["/healthz", "/metrics"].includes(path)),
         )
         .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`),
     );

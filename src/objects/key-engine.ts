@@ -302,7 +302,8 @@ export class KeyEngine {
     // An operation that is gone may come back: a deployment is rolled back, or has not reached this object.
     const lifetimeMs = (operation?.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS) * 1000;
     if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
-      await this.#intents.postpone(key, nowMs, reply.afterMs);
+      const isLearned = reply.successProbability !== undefined;
+      await this.#intents.postpone(key, nowMs, isLearned ? reply.afterMs : 0);
       return;
     }
     if (mayStillRun)

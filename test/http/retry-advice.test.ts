@@ -83,7 +83,9 @@ describe("POST /v1/retry-advice", () => {
     for (let at = 0; at < 30; at++) {
       await ask(mine, { ...hopeless, next: { afterMs: 2_000, succeeded: true } });
     }
-    expect((await ask(mine, hopeless)).body).toMatchObject({ retry: true, policy: "learned" });
+    const ours = await ask(mine, hopeless);
+    expect(ours.body["retry"]).toBe(true);
+    expect(Number(ours.body["successProbability"])).toBeGreaterThan(0.6);
     const theirs = await ask(other, hopeless);
     expect(Number(theirs.body["successProbability"])).toBeLessThan(0.3);
   });

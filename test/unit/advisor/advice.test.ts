@@ -170,6 +170,11 @@ describe("Learning:", () => {
     expect(group.health.up).toBe(false);
     firstTry(group, false, 30_000);
     expect(group.table.classes.size).toBe(0);
+    for (let at = 0; at < 3; at++) firstTry(group, true, 40_000 + at * 100);
+    expect(group.health.up).toBe(true);
+    // It says when the outage ended, not how long such failures last.
+    retried(group, failure, 30_000, true, 40_500);
+    expect(group.table.classes.size).toBe(0);
   });
 
   it("a prediction that was too high is lowered by what came of it", () => {

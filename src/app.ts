@@ -6,6 +6,7 @@ import { Hono, type MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import { REQUEST_ID } from "./contract/headers.ts";
 import { byToken } from "./http/access.ts";
+import { agentRoute, type Agents } from "./http/agent-route.ts";
 import type { HttpContext, HttpEnv } from "./http/context.ts";
 import { crossOrigin } from "./http/cross-origin.ts";
 import { documentationRoutes } from "./http/docs/routes.ts";
@@ -31,10 +32,14 @@ export type Host<Env> = {
   readonly securityScheme?: Schema;
 };
 
-export type AppParts<Env = unknown> = Catalogue & { readonly host?: Host<Env> };
+export type AppParts<Env = unknown> = Catalogue & {
+  readonly host?: Host<Env>;
+  /** Serves agents at `/mcp`. Passed in, so that a Worker without it carries none of the protocol. */
+  readonly agents?: Agents;
+};
 
 /** The whole app: what it has no route for is not found. */
-export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
+export const createApp = (parts: Catalogue & { readonly agents?: Agents }): Hono<HttpEnv> =>
   createRoutes(parts, "every request").notFound((c) => problemResponse(c, "not-found"));
 
 /** The routes alone, for `app.route("/api", …)`. Whatever they do not name falls through to the app around them. */
@@ -43,7 +48,7 @@ export const createMount = <Env>(parts: AppParts<Env>): Hono<HttpEnv> =>
 
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
 const createRoutes = <Env>(
-  { operations, queries, host }: AppParts<Env>,
+  { operations, queries, host, agents }: AppParts<Env>,
   before: "every request" | "each route",
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
@@ -90,6 +95,10 @@ const createRoutes = <Env>(
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));
+  if (agents !== undefined) {
+    route("POST", "/mcp", agentRoute(agents, routes));
+    route("GET", "/llms.txt", (c) => c.text(agents.guide));
+  }
   // Of a mount's host it is the host's own.
   if (before === "every request") route("GET", "/", (c) => c.redirect("docs", 302));
   for (const [path, handler] of documentationRoutes(definitions)) route("GET", path, handler);

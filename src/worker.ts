@@ -5,9 +5,10 @@ import { runHourly } from "./objects/hourly.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
 import { RevocationObject } from "./objects/revocation-object.ts";
 import { TenantObject } from "./objects/tenant-object.ts";
+import { agentFace } from "./mcp/endpoint.ts";
 import { operations, queries } from "./operations/registry.ts";
 
-const app = createApp({ operations, queries });
+const app = createApp({ operations, queries, agents: agentFace({ operations, queries }) });
 
 export default {
   fetch: app.fetch,

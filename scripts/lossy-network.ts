@@ -18,10 +18,10 @@ const PAYMENTS = 100;
 /** Payments under way at a time. */
 const PARALLEL = 10;
 /** Of a hundred requests, so many are carried out and their answer is lost; and so many never arrive. */
-const LOST_ANSWERS = 0.2;
-const LOST_REQUESTS = 0.1;
+const LOST_ANSWERS = 0.1;
+const LOST_REQUESTS = 0.05;
 /** From the moment that a third of the payments are made. */
-const OUTAGE_MS = 5_000;
+const OUTAGE_MS = 4_000;
 /** A plain client's pause between tries, the same for every try: what is written most often. */
 const PLAIN_PAUSE_MS = 100;
 

@@ -46,7 +46,13 @@ const serverOf = (tools: readonly Tool[], dispatch: Dispatch): McpServer => {
   // Below its own tools, which would judge arguments by the schema before the key's state is known.
   const { server } = mcp;
   server.setRequestHandler("tools/list", () => ({
-    tools: tools.map(({ plan: _, ...told }) => told),
+    tools: tools.map(({ name, title, description, inputSchema, annotations }) => ({
+      name,
+      title,
+      description,
+      inputSchema,
+      annotations,
+    })),
   }));
   server.setRequestHandler("tools/call", async ({ params }) => {
     const tool = tools.find(({ name }) => name === params.name);

@@ -177,7 +177,7 @@ const createRoutes = <Env>(
     route("GET", "/v1/ops/retry-advice", opsRetryAdviceRoute);
     route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
     route("GET", "/metrics", metricsRoute);
-    for (const read of OPS_READS) route("GET", read.path, read.route);
+    for (const { path, route: handler } of OPS_READS) route("GET", path, handler);
   }
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };

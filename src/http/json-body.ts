@@ -44,10 +44,11 @@ export const readBytes = async (
   } catch {
     return invalid("The body ended early.");
   }
+  const stream: ReadableStream<Uint8Array> | null = request.body;
   const chunks: Uint8Array[] = [];
   let size = 0;
   try {
-    for await (const chunk of request.body === null ? [] : piecesOf(request.body)) {
+    for await (const chunk of stream === null ? [] : piecesOf(stream)) {
       size += chunk.byteLength;
       if (size > bytesMax) return tooLarge(bytesMax);
       chunks.push(chunk);

@@ -1,9 +1,8 @@
 /** Reads and sweeps of the journal. Claims are made by the group commit alone. */
 import { z } from "zod";
-import { ORPHAN_AGE_MS, ORPHANS_PER_STEP_MAX } from "../kernel/limits.ts";
+import { ORPHAN_AGE_MS, ORPHANS_PER_STEP_MAX, SWEEP_OVERDUE_SECONDS } from "../kernel/limits.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { keyHash } from "../kernel/hash.ts";
-import { SWEEP_OVERDUE_SECONDS } from "../kernel/limits.ts";
 import { type AuditActor, auditNote } from "./audit-log.ts";
 import { noteSize } from "./capacity.ts";
 import { type Database, statement } from "./database.ts";

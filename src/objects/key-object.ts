@@ -74,8 +74,6 @@ export const keyObjectFor = (
       const settings = parseEngineSettings(env);
       const held = storage(ctx.storage);
       const keepAlive = (work: Promise<unknown>): void => ctx.waitUntil(work);
-      const alert = (event: string, facts: Readonly<Record<string, string | number>>): void =>
-        console.error(JSON.stringify({ level: "alert", event, ...facts }));
       this.#hashSecret = settings.FINGERPRINT_SECRET;
       this.#alarm = new Alarm(held);
       this.#exchanges = new ExchangeEngine(
@@ -160,3 +158,7 @@ export const keyObjectFor = (
     }
   };
 };
+
+/** One line of the log that somebody should look at. */
+const alert = (event: string, facts: Readonly<Record<string, string | number>>): void =>
+  console.error(JSON.stringify({ level: "alert", event, ...facts }));

@@ -41,7 +41,7 @@ export class Tally {
   #groups = 0;
   #life: string | undefined;
   #number = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #willFlush = false;
   /** Whose database takes the figures of the queue. */
   #tenant = "";
 
@@ -83,8 +83,10 @@ export class Tally {
   }
 
   #flushSoon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#willFlush) return;
+    this.#willFlush = true;
+    setTimeout(() => {
+      this.#willFlush = false;
       this.#setup.keepAlive(this.flush());
     }, TALLY_DELAY_MS);
   }

@@ -2,6 +2,7 @@
 import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
+import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import type { Resolution } from "../../src/objects/exchange-call.ts";
 import { until } from "../support/faulty-database.ts";
 import {
@@ -534,7 +535,7 @@ describe("the order", () => {
     const call = exchangeCall(tenantOf());
     await object.exchange(call);
 
-    expect(await object.run((engine) => engine.erase(call.key))).toMatchObject({ kind: "erased" });
+    expect(await object.run((engine) => engine.erase(call.key, BY_SERVICE))).toMatchObject({ kind: "erased" });
     const left = await object.run((_engine, { storage }) =>
       storage.sql.exec("SELECT COUNT(*) AS n FROM exchange_chunks").one(),
     );

@@ -247,6 +247,7 @@ export const exchangeCall = (
   fingerprintVersion: 1,
   members: { "(operation)": "POST /things", amount: fingerprint },
   requestId: crypto.randomUUID(),
+  actor: "somebody",
   origin: "https://latchkey.test",
   waitMs,
   detached,

@@ -9,6 +9,7 @@ const config: KnipConfig = {
     "examples/booking/src/worker.ts",
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",
+    "web/console.ts",
     "bench/worker.ts",
     "mutants/prose.ts",
     "mutants/vitest.config.mts",

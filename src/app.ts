@@ -33,10 +33,20 @@ export type Host<Env> = {
   readonly securityScheme?: Schema;
 };
 
-export type AppParts<Env = unknown> = Catalogue & { readonly host?: Host<Env> };
+/** A face beside the API: its routes, of this app alone and not of a mount. */
+export type Face = readonly (readonly [
+  method: "GET" | "POST",
+  path: string,
+  handler: (c: HttpContext) => Response | Promise<Response>,
+])[];
+
+export type AppParts<Env = unknown> = Catalogue & {
+  readonly host?: Host<Env>;
+  readonly face?: Face;
+};
 
 /** The whole app: what it has no route for is not found. */
-export const createApp = (parts: Catalogue): Hono<HttpEnv> =>
+export const createApp = (parts: Catalogue & { readonly face?: Face }): Hono<HttpEnv> =>
   createRoutes(parts, "every request").notFound((c) => problemResponse(c, "not-found"));
 
 /** The routes alone, for `app.route("/api", …)`. Whatever they do not name falls through to the app around them. */
@@ -45,7 +55,7 @@ export const createMount = <Env>(parts: AppParts<Env>): Hono<HttpEnv> =>
 
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
 const createRoutes = <Env>(
-  { operations, queries, host }: AppParts<Env>,
+  { operations, queries, host, face = [] }: AppParts<Env>,
   before: "every request" | "each route",
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
@@ -93,6 +103,7 @@ const createRoutes = <Env>(
     route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
     for (const read of OPS_READS) route("GET", read.path, read.route);
   }
+  for (const [method, path, handler] of face) route(method, path, handler);
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));

@@ -181,3 +181,24 @@ export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
 export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
 /** A reason is a sentence for the next person, no essay. */
 export const REASON_LENGTH_MAX = 500;
+
+/** A session of the console: a morning's look, not a day's. Never longer than its token. */
+export const CONSOLE_SESSION_SECONDS = 60 * 60;
+/** Rows of a page of the console: with all its markup under 100 KB. */
+export const CONSOLE_PAGE_ROWS = 50;
+/** Rows of the audit log, or of a tenant's keys, that one page looks at to fill itself: some ten milliseconds. */
+export const CONSOLE_SCAN_ROWS = 10_000;
+/** Rows around a place found by time that are searched: requests commit in another order than they start. */
+export const CONSOLE_WINDOW_ROWS = 2_000;
+/** Tenants that a search over all of them asks: one look at an index for each. */
+export const CONSOLE_TENANTS_MAX = 2_000;
+/** Grouped rows of replays and conflicts that a chart sums up: each is of some seconds of one object. */
+export const CONSOLE_TALLIES_MAX = 2_000;
+/** Bars of a chart: each still wide enough to be seen on a telephone. */
+export const CONSOLE_CHART_BARS = 30;
+/** What one form may change: as much as a person can have looked at. */
+export const ACTION_SUBJECTS_MAX = 50;
+/** How long an action's key is remembered. Its form ends with the session, an hour after it was made. */
+export const ACTION_KEPT_MS = 24 * 60 * 60 * 1000;
+/** Of a search: a key has 255 characters at most, quoted some more. */
+export const SEARCH_LENGTH_MAX = 300;

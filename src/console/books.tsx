@@ -347,6 +347,10 @@ const Rows: FC<{ one: BookPage; rows: readonly DatabaseRow[] }> = ({ one, rows }
     </div>
   );
 
+/** Every column is a text, a number or nothing: the tables are STRICT. */
+const cellOf = (row: DatabaseRow, column: string): string | number | null =>
+  (row[column] ?? null) as string | number | null;
+
 const exportBook = async (
   db: Database,
   book: Book,
@@ -356,8 +360,6 @@ const exportBook = async (
 ): Promise<Response> => {
   const { columns } = BOOKS[book];
   const isCsv = format === "csv";
-  const cellOf = (row: DatabaseRow, column: string): string | number | null =>
-    (row[column] ?? null) as string | number | null;
   const line = (row: DatabaseRow): string =>
     isCsv
       ? csvLine(columns.map((column) => cellOf(row, column)))

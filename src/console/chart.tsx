@@ -36,6 +36,8 @@ export const roundUp = (number: number): number => {
 const yOf = (value: number, top: number): number =>
   Math.round((TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)) * 10) / 10;
 
+const written = (value: number | null): string => (value === null ? "–" : count(value));
+
 const Frame: FC<PropsWithChildren<ChartProps & { top: number }>> = ({
   title,
   labels,
@@ -97,7 +99,7 @@ const Frame: FC<PropsWithChildren<ChartProps & { top: number }>> = ({
                 <tr>
                   <th scope="row">{label}</th>
                   {series.map(({ values }) => (
-                    <td class="number">{values[i] == null ? "–" : count(values[i])}</td>
+                    <td class="number">{written(values[i] ?? null)}</td>
                   ))}
                 </tr>
               ))}

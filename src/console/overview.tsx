@@ -212,6 +212,13 @@ type BarSums = {
   readonly p95: number | null;
 };
 
+const add = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+
+const slowest = (numbers: readonly (number | null)[]): number | null => {
+  const known = numbers.filter((one) => one !== null);
+  return known.length === 0 ? null : Math.max(...known);
+};
+
 const barsOf = (all: readonly Activity[], firstBar: number, barMs: number): BarSums[] =>
   Array.from({ length: CONSOLE_CHART_BARS }, (_, i) => {
     const bar = firstBar + i;
@@ -220,11 +227,6 @@ const barsOf = (all: readonly Activity[], firstBar: number, barMs: number): BarS
       .flatMap(({ tallies: some }) => some)
       .filter(({ atMs }) => Math.floor(atMs / barMs) === bar)
       .map(({ detail }) => sumOf(Object.values(parseTally(detail).answers)));
-    const add = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
-    const slowest = (numbers: readonly (number | null)[]): number | null => {
-      const known = numbers.filter((one) => one !== null);
-      return known.length === 0 ? null : Math.max(...known);
-    };
     return {
       startMs: bar * barMs,
       created: add(rows.map(({ effects }) => effects)),

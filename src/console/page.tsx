@@ -57,10 +57,11 @@ export const sendView = async (
   session: Session | undefined,
 ): Promise<Response> => {
   const path = URL.parse(c.req.url)?.pathname ?? "";
-  const page = await (
+  // A promise if a part of it is one.
+  const page: unknown = await Promise.resolve(
     <Frame title={title} session={session} path={path}>
       {main}
-    </Frame>
+    </Frame>,
   );
   return new Response(`<!doctype html>${String(page)}`, {
     status,

@@ -103,7 +103,7 @@ const evidenceOf = (claim: AuditRow, later: readonly AuditRow[], effects: Effect
   return {
     operation: claim.operation,
     kind:
-      claim.kind === "refusal" || (claim.kind === "started" && outcome?.code != null)
+      claim.kind === "refusal" || (claim.kind === "started" && typeof outcome?.code === "string")
         ? "refusal"
         : claim.kind === "started" && outcome === undefined
           ? "open"

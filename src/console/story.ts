@@ -6,7 +6,7 @@ import { isProblemCode, PROBLEMS } from "../contract/problems.ts";
 
 export type Evidence = {
   readonly operation: string;
-  readonly kind: "effect" | "refusal" | "open" | "not-executed";
+  readonly kind: "effect" | "refusal" | "open";
   /** Of a refusal. */
   readonly code: string | null;
   /** Whether what the key made was found; undefined where it makes nothing that can be looked for. */
@@ -41,8 +41,6 @@ const outcome = ({ kind, operation, code, isMade }: Evidence): string => {
       return `Refused, and nothing changed: ${titleOf(code).toLowerCase()}.`;
     case "open":
       return "Begun, and its outcome is not known yet.";
-    case "not-executed":
-      return "Begun, and not carried out: the key is free.";
   }
 };
 

@@ -21,6 +21,8 @@ import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
 import { problemResponse } from "./http/problem-response.ts";
 import { queryRoute } from "./http/query-route.ts";
+import { metricsRoute } from "./http/ops/metrics.ts";
+import { measured } from "./http/telemetry.ts";
 import { revokeTokenRoute } from "./http/revoked-tokens.ts";
 import { engineSettingsOf, settingsOf } from "./http/settings.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
@@ -93,7 +95,7 @@ const createRoutes = <Env>(
   use(configured);
   use(crossOrigin);
   for (const operation of operations)
-    route(operation.method, operation.path, keyedOperation(operation));
+    route(operation.method, operation.path, measured(operation.name, keyedOperation(operation)));
   for (const query of queries) route(query.method, query.path, queryRoute(query));
   route("GET", "/v1/idempotency-keys/{key}", keyStatusRoute);
   route("GET", "/v1/idempotency-keys", keyListRoute);
@@ -101,6 +103,7 @@ const createRoutes = <Env>(
   if (hasOwnTokens) {
     route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
     route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
+    route("GET", "/metrics", metricsRoute);
     for (const read of OPS_READS) route("GET", read.path, read.route);
   }
   for (const [method, path, handler] of face) route(method, path, handler);

@@ -13,6 +13,8 @@ export type Bindings = {
    * host says who calls.
    */
   readonly REVOCATIONS?: DurableObjectNamespace;
+  /** Takes a data point for each keyed request: index tenant; blobs operation, outcome; doubles status, milliseconds. */
+  readonly ANALYTICS?: AnalyticsEngineDataset;
   /** Counts new keys per tenant; without it there is no limit. */
   readonly NEW_KEYS?: RateLimit;
 };

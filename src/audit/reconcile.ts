@@ -49,8 +49,9 @@ export const RECONCILIATION = "reconciliation";
 /** Returns how many steps were done. */
 export const reconcile = async (setup: ReconcileSetup): Promise<number> => {
   const { db, checks, nowMs, steps } = setup;
-  let { version, state } = await readScheduledState(db, RECONCILIATION);
-  let { pass, last } = parseReconciliation(state);
+  const remembered = await readScheduledState(db, RECONCILIATION);
+  let { version } = remembered;
+  let { pass, last } = parseReconciliation(remembered.state);
   for (let step = 1; step <= steps; step++) {
     pass ??= newPass(nowMs);
     const check = checks[pass.check];

@@ -80,10 +80,14 @@ export const afterStep = (pass: Pass, { name, pageRows }: Check, step: StepResul
 
 /** Undefined while checks are left. */
 export const resultOf = (
-  { check, place: _, ...pass }: Pass,
+  pass: Pass,
   checks: readonly Check[],
   nowMs: number,
-): PassResult | undefined => (check < checks.length ? undefined : { ...pass, finishedAtMs: nowMs });
+): PassResult | undefined => {
+  if (pass.check < checks.length) return undefined;
+  const { startedAtMs, rows, found, healed, isPartial } = pass;
+  return { startedAtMs, rows, found, healed, isPartial, finishedAtMs: nowMs };
+};
 
 const counted = (
   before: Readonly<Record<string, number>>,

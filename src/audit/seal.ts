@@ -11,13 +11,13 @@ import type { AuditRow, StoredSeal } from "../journal/audit-log.ts";
 import { sha256 } from "../kernel/hash.ts";
 
 /** What the first seal follows. */
-export const GENESIS = "0".repeat(64);
+const GENESIS = "0".repeat(64);
 
 /** Of a row's hash, what a seal keeps to name it by: a chance of 1 in 10^19 that a changed row has the same. */
 const DIGEST_DIGITS = 16;
 
 /** Every column, in this order, for good: another form would be another version in the first part. */
-export const rowHash = (row: AuditRow): string =>
+const rowHash = (row: AuditRow): string =>
   sha256(
     "latchkey-audit-1",
     row.seq,

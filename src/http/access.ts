@@ -14,6 +14,7 @@ export const admit = async (
 ): Promise<Result<Caller, Response>> => {
   const caller = await c.get("latchkey.authenticator")(c);
   if (!caller.ok) return caller;
+  c.set("latchkey.tenant", caller.value.tenant);
   const missing = needed.find((scope) => !caller.value.scopes.has(scope));
   return missing === undefined ? caller : fail(forbidden(c, missing));
 };

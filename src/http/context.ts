@@ -1,6 +1,7 @@
 /** What every handler finds in its context. */
 import type { Context } from "hono";
 import { basePath } from "hono/route";
+import type { ProblemCode } from "../contract/problems.ts";
 import type { Bindings, EngineSettings } from "../env.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Caller } from "./authentication.ts";
@@ -12,6 +13,10 @@ export type HttpEnv = {
     "latchkey.requestId": string;
     "latchkey.settings": EngineSettings;
     "latchkey.authenticator": Authenticator;
+    /** Whose request it is, once that is known. */
+    "latchkey.tenant"?: string;
+    /** The problem that is answered, if it is one that is not stored. */
+    "latchkey.problem"?: ProblemCode;
   };
 };
 

@@ -9,6 +9,7 @@ import {
   httpDate,
 } from "../contract/headers.ts";
 import { retryAfterSeconds } from "../contract/problems.ts";
+import { parseTraceparent } from "../contract/trace-context.ts";
 import {
   FINGERPRINT_VERSION,
   type Fingerprinted,
@@ -89,6 +90,7 @@ export const keyedOperation =
           origin: originOf(c),
           waitMs: waitMsOf(prefer),
           detached: prefersAsync(prefer),
+          traceparent: parseTraceparent(c.req.header("traceparent"))?.traceparent,
         }),
       );
     } catch (error) {

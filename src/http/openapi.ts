@@ -99,6 +99,7 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   if (securityScheme === undefined) {
     add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
     add("/v1/ops/issues/{id}", "PUT", issueEntry());
+    add("/metrics", "GET", metricsEntry());
     for (const read of OPS_READS) add(read.path, "GET", opsReadEntry(read));
   }
   add("/healthz", "GET", healthEntry());
@@ -296,6 +297,31 @@ const opsReadEntry = ({ name, summary, search, content }: OpsRead): Schema => ({
       ),
     },
     ...problemResponses(READ.map((code) => [code, PROBLEMS[code]] as const)),
+  },
+});
+
+const metricsEntry = (): Schema => ({
+  operationId: "ops.metrics",
+  summary: "Counters and histograms, as Prometheus text",
+  description: "Needs the scope `ops:read`.",
+  tags: ["ops"],
+  responses: {
+    "200": {
+      description: "Text exposition format 0.0.4.",
+      headers: refs([REQUEST_ID]),
+      content: { "text/plain; version=0.0.4; charset=utf-8": { schema: { type: "string" } } },
+    },
+    ...problemResponses(
+      (
+        [
+          "unauthenticated",
+          "forbidden",
+          "method-not-allowed",
+          "internal-error",
+          "temporarily-unavailable",
+        ] as const
+      ).map((code) => [code, PROBLEMS[code]] as const),
+    ),
   },
 });
 

@@ -20,6 +20,7 @@ export const problemResponse = (
   { headers, ...details }: ProblemReply = {},
 ): Response => {
   const { shouldRetry } = PROBLEMS[code];
+  c.set("latchkey.problem", code);
   // One answer of the table has two statuses to choose from: clients that know only one of them exist.
   const status =
     code === "request-in-flight"

@@ -5,7 +5,7 @@
  * No value of a request is in it, no answer and no key: the key's hash, the operation, the outcome, and what was made.
  */
 import { z } from "zod";
-import { type JsonObject } from "../kernel/json.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import { keyHash } from "../kernel/hash.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
@@ -95,6 +95,11 @@ export const auditNote = (note: AuditNote, onlyIf: Sql = sql`true`): Sql =>
 SELECT ${note.atMs}, ${note.tenant}, ${note.kind}, ${note.operation}, ${note.actor}, ${note.requestId}, ${note.keyHash ?? null},
   ${note.status ?? null}, ${note.code ?? null}, ${note.link ?? null}, ${note.detail === undefined ? null : JSON.stringify(note.detail)}
 WHERE ${onlyIf}`;
+
+/** A grouped row of what changed nothing. */
+export const tallyNote = (tenant: string, atMs: number, detail: JsonObject): Sql =>
+  sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, detail)
+VALUES (${atMs}, ${tenant}, 'tally', 'keys.tally', ${BY_SERVICE.actor}, '', ${JSON.stringify(detail)})`;
 
 /** Writes one row by itself: of a read, or of something that no database has part in. */
 export const writeAuditNote = async (db: Database, note: AuditNote): Promise<void> => {

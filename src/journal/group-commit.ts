@@ -54,6 +54,8 @@ export type GroupCommitSetup = {
   readonly pause: (ms: number) => Promise<void>;
   /** What is to be done between two groups, when no batch is under way, if anything. Must not reject. */
   readonly between: () => Promise<void> | undefined;
+  /** Told of each group that is taken, how long its operations had waited, milliseconds. Must not throw. */
+  readonly sending?: (waitsMs: readonly number[]) => void;
   /** Told of constraint violations and effects that found no row: a guard is missing. */
   readonly alert: (event: string, facts: Readonly<Record<string, string | number>>) => void;
 };
@@ -61,6 +63,7 @@ export type GroupCommitSetup = {
 /** A submission in the queue or under way. */
 type Pending = {
   readonly submission: Submission;
+  readonly queuedAtMs: number;
   readonly settle: (fate: Fate) => void;
   settled: boolean;
   standing: Standing;
@@ -86,6 +89,7 @@ export class GroupCommit {
     return new Promise((resolve) => {
       const pending: Pending = {
         submission,
+        queuedAtMs: this.#setup.clock(),
         settle: (fate) => {
           pending.settled = true;
           resolve(fate);
@@ -107,6 +111,8 @@ export class GroupCommit {
           await scheduler.wait(GATHER_MOMENT_MS);
         }
         const group = this.#takeGroup();
+        const takenAtMs = this.#setup.clock();
+        this.#setup.sending?.(group.map(({ queuedAtMs }) => takenAtMs - queuedAtMs));
         if (CRASH_POINTS) await crashPoint("before-claim");
         await this.#commitGroup(group).catch((error: unknown) => this.#abandon(group, error));
         this.#overlapping = group.length + this.#queue.length;

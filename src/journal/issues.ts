@@ -36,7 +36,7 @@ export type Issue = Discrepancy & {
 
 const ID_DIGITS = 32;
 
-export const issueId = ({ kind, tenant, subject }: Discrepancy): string =>
+const issueId = ({ kind, tenant, subject }: Discrepancy): string =>
   sha256("latchkey-issue", kind, tenant, subject).slice(0, ID_DIGITS);
 
 /** Raises an issue for each, or says of the one that is there that it was seen again. */

@@ -202,3 +202,18 @@ export const ACTION_SUBJECTS_MAX = 50;
 export const ACTION_KEPT_MS = 24 * 60 * 60 * 1000;
 /** Of a search: a key has 255 characters at most, quoted some more. */
 export const SEARCH_LENGTH_MAX = 300;
+
+/** Series of one isolate or object: thirty operations with all that can come of them. More are not counted. */
+export const SERIES_MAX = 4_000;
+/** An isolate adds up what it has counted at most this often, behind the answer to a request. */
+export const METRICS_FLUSH_MS = 10_000;
+/** How long an object collects replays and conflicts before they are written down: it stays in memory that long anyway. */
+export const TALLY_DELAY_MS = 5_000;
+/** Keys that one row of the audit log tells apart; what else was asked is in its sums. */
+export const TALLY_KEYS_MAX = 50;
+/** Names of members that differed which one row tells of a key: a person reads no more, and a client may send many. */
+export const TALLY_MEMBERS_MAX = 10;
+/** And as much of each of them: a name that a client made up may be of any length. */
+export const TALLY_MEMBER_LENGTH_MAX = 64;
+/** After so many batches an object writes down its queue times, also if nothing was replayed. */
+export const TALLY_GROUPS = 64;

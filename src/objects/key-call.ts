@@ -27,6 +27,8 @@ export type KeyCall = {
   readonly origin: string;
   /** How long the caller holds if the key is in flight, milliseconds; 0: not at all. */
   readonly waitMs: number;
+  /** W3C Trace Context of the request, for what it calls in turn. */
+  readonly traceparent?: string | undefined;
   /** Answer 202 as soon as the request is durable, and run it whatever happens. */
   readonly detached: boolean;
 };
@@ -49,6 +51,7 @@ export const keyCallSchema: z.ZodType<KeyCall> = z.object({
   actor: z.string().default(""),
   origin: z.string(),
   waitMs: z.number(),
+  traceparent: z.string().optional(),
   detached: z.boolean(),
 });
 

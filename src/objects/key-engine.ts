@@ -48,6 +48,7 @@ import { Flights } from "./flights.ts";
 import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
+import { Tally } from "./tally.ts";
 import { type Run, submissionOf } from "./run.ts";
 import {
   type AfterFate,
@@ -96,6 +97,7 @@ export class KeyEngine {
   readonly #groupCommits = new WeakMap<Database, GroupCommit>();
   readonly #durations = new Durations();
   readonly #flights = new Flights();
+  readonly #tally: Tally;
   /** Runs led so far. */
   #led = 0;
   /** Reads of the journal under way: bounded like the queue, which they bypass. */
@@ -113,6 +115,12 @@ export class KeyEngine {
     this.#alarm = new Alarm(setup.storage);
     this.#copies = new Copies(setup.storage, this.#alarm, setup.epoch, setup.sweepIntervalMs);
     this.#intents = new Intents(setup.storage, this.#alarm);
+    this.#tally = new Tally({
+      databaseFor: setup.databaseFor,
+      clock,
+      mintLife: () => timeOrderedId(clock(), setup.randomness),
+      keepAlive: setup.keepAlive,
+    });
     this.#startedAtMs = clock();
   }
 
@@ -127,6 +135,7 @@ export class KeyEngine {
       alert,
       mintNonce: () => timeOrderedId(clock(), randomness),
       between: () => this.#flushIfBehind(),
+      sending: (waitsMs) => this.#tally.sent(waitsMs),
     });
     this.#groupCommits.set(db, made);
     return made;
@@ -137,7 +146,9 @@ export class KeyEngine {
     if (CRASH_POINTS) await crashPoint("queued");
     // Before anything is decided, so that from the decision to the write there is no moment for another request.
     if (call.detached) await this.#alarm.load();
-    return this.#act(call, this.#known(call.key));
+    const reply = await this.#act(call, this.#known(call.key));
+    this.#tally.answered(call, reply);
+    return reply;
   }
 
   #known(key: string): KeyKnowledge {
@@ -358,6 +369,9 @@ export class KeyEngine {
 
   #inFlight(key: string): KeyReply {
     const flight = this.#flights.get(key);
+    if (flight !== undefined) {
+      this.#tally.metInFlight(flight.operation, this.#setup.clock() - flight.startedAtMs);
+    }
     return problem("request-in-flight", {
       afterMs:
         flight === undefined

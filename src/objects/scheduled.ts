@@ -10,17 +10,11 @@ import { type Bindings, databasesOf } from "../env.ts";
 import type { Database } from "../journal/database.ts";
 import { runSlowPass } from "../journal/slow-pass.ts";
 import { isSettled } from "../idempotency/key-record.ts";
+import { CRONS } from "../kernel/crons.ts";
 import { systemClock, wholeSeconds } from "../kernel/clock.ts";
 import { RECONCILE_STEPS_PER_RUN, SEALS_PER_RUN, SLOW_PASS_STEPS } from "../kernel/limits.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
-
-/** The expressions of wrangler.toml; a test compares. Whatever else comes is the slow pass. */
-export const CRONS = {
-  minutely: "* * * * *",
-  reconciliation: "4-59/10 * * * *",
-  slowPass: "17 * * * *",
-} as const;
 
 /** Of our own Worker. */
 export const runCron = async (cron: string, env: Bindings): Promise<void> => {

@@ -1,7 +1,7 @@
 /** What operators see of the audit log, the reconciliation and the issues; and what they do leaves a row. */
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { CRONS } from "../../src/objects/scheduled.ts";
+import { CRONS } from "../../src/kernel/crons.ts";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { useServers } from "../support/suite.ts";
 import { type Answer, answerOf, newKey, newTenant, openTenant } from "../support/tenant.ts";

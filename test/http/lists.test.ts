@@ -206,9 +206,12 @@ describe("an account with 100,000 entries", () => {
     expect((await tenant.get(path)).status).toBe(200);
   };
 
+  /** Every few seconds the Worker and the object add up what they have counted, behind whatever comes by. */
+  const isOfTheRequest = ({ text }: SqlCall): boolean => !/INSERT INTO metrics|'tally'/.test(text);
+
   it("a payment writes at most 7 rows in D1 and 1 in the object, however long the account's history is", async () => {
     await tenant.pay();
-    const calls = await server().trace(async () => tenant.pay());
+    const calls = (await server().trace(async () => tenant.pay())).filter(isOfTheRequest);
     const written = (store: SqlCall["store"]) =>
       calls.filter((call) => call.store === store).reduce((sum, call) => sum + call.rowsWritten, 0);
     expect(written("d1")).toBeGreaterThan(0);
@@ -222,6 +225,8 @@ describe("an account with 100,000 entries", () => {
     await tenant.pay({}, { key });
     const calls = await server().trace(async () => tenant.pay({}, { key }));
     // Every five seconds the Worker asks another object for the revoked tokens, behind whatever request comes first.
-    expect(calls.filter(({ text }) => !text.includes("FROM revoked"))).toEqual([]);
+    expect(
+      calls.filter(isOfTheRequest).filter(({ text }) => !text.includes("FROM revoked")),
+    ).toEqual([]);
   });
 });

@@ -73,15 +73,12 @@ const plain = (title: string, column: string): Column => ({
 const amount = (title: string, column: string): Column => ({
   title,
   isNumber: true,
-  cell: (row) =>
-    row["currency"] === undefined
-      ? count(integer(row, column))
-      : money(integer(row, column), text(row, "currency")),
+  cell: (row) => money(integer(row, column), text(row, "currency")),
 });
 const number = (title: string, column: string): Column => ({
   title,
   isNumber: true,
-  cell: (row) => count(integer(row, column)),
+  cell: (row) => count(integer(row, column)).replace("-", "−"),
 });
 const created: Column = {
   title: "Created",
@@ -93,15 +90,11 @@ const code = (title: string, column: string): Column => ({
   cell: (row) => <code>{text(row, column)}</code>,
 });
 
-const withTenant = (path: string, parts: Readonly<Record<string, string>>): string =>
-  linkTo(path, parts);
-
 type BookPage = {
   readonly book: Book;
   readonly path: string;
   readonly title: string;
   readonly columns: readonly Column[];
-  readonly note?: string;
 };
 
 const LEDGER: readonly BookPage[] = [
@@ -115,7 +108,7 @@ const LEDGER: readonly BookPage[] = [
         title: "Account",
         cell: (row) => (
           <a
-            href={withTenant("/console/ledger/entries", {
+            href={linkTo("/console/ledger/entries", {
               tenant: text(row, "tenant"),
               account: text(row, "id"),
             })}
@@ -142,7 +135,6 @@ const LEDGER: readonly BookPage[] = [
       amount("Balance after it", "balance"),
       created,
     ],
-    note: "Amounts in minor units of the account's currency.",
   },
   {
     book: "transfers",
@@ -190,7 +182,7 @@ const STOCK: readonly BookPage[] = [
         title: "Product",
         cell: (row) => (
           <a
-            href={withTenant("/console/stock/moves", {
+            href={linkTo("/console/stock/moves", {
               tenant: text(row, "tenant"),
               sku: text(row, "sku"),
             })}
@@ -261,7 +253,6 @@ const bookPage = (group: string, siblings: readonly BookPage[], one: BookPage) =
               names={databases.map(([name]) => name)}
             />
             <BookFilter one={one} now={now} />
-            {one.note !== undefined && <p class="note">{one.note}</p>}
             <Rows one={one} rows={page.rows} />
             <p class="pages">
               {asked.after !== undefined && (

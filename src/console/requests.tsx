@@ -2,6 +2,7 @@
 import type { FC } from "hono/jsx";
 import { z } from "zod";
 import type { AuditKind, AuditRow } from "../journal/audit-log.ts";
+import { findKeysOf } from "../journal/effects-of-key.ts";
 import { listOpenKeys, listRequests, type OpenKey, placeAt } from "../journal/request-log.ts";
 import { CONSOLE_PAGE_ROWS } from "../kernel/limits.ts";
 import { duration, Key, KeyHash, linkTo, plural, Time } from "./format.tsx";
@@ -92,7 +93,12 @@ export const requestsPage = consolePage({
         state === "retries" ? (
           <Retries rows={page.rows} />
         ) : (
-          <Requests rows={page.rows} database={database} isSupport={isSupport} />
+          <Requests
+            rows={page.rows}
+            keys={await findKeysOf(db, page.rows)}
+            database={database}
+            isSupport={isSupport}
+          />
         );
     }
     const tabs = Object.entries(STATES).map(([name, title]) => ({
@@ -186,11 +192,12 @@ const detailSchema = z.object({ attempt: z.number().optional(), ms: z.number().o
 export const claimDetail = (detail: string | null): z.output<typeof detailSchema> =>
   detailSchema.safeParse(detail === null ? {} : (JSON.parse(detail) as unknown)).data ?? {};
 
-const Requests: FC<{ rows: readonly AuditRow[]; database: string; isSupport: boolean }> = ({
-  rows,
-  database,
-  isSupport,
-}) =>
+const Requests: FC<{
+  rows: readonly AuditRow[];
+  keys: ReadonlyMap<number, string>;
+  database: string;
+  isSupport: boolean;
+}> = ({ rows, keys, database, isSupport }) =>
   rows.length === 0 ? (
     <Empty>No request fits. Take a longer time, or go on to older ones.</Empty>
   ) : (
@@ -232,19 +239,30 @@ const Requests: FC<{ rows: readonly AuditRow[]; database: string; isSupport: boo
                 </td>
                 <td class="nowrap">{row.operation}</td>
                 <td class="nowrap">{row.tenant}</td>
-                <td>{row.keyHash !== null && <KeyHash value={row.keyHash} />}</td>
+                <td class="nowrap">
+                  <KeyOf row={row} known={keys.get(row.seq)} />
+                </td>
                 <td class="nowrap">
                   {row.status} {row.code}
                 </td>
                 <td class="number">{attempt}</td>
                 <td class="number nowrap">{ms === undefined ? "" : duration(ms)}</td>
-                <td>{row.link !== null && <code>{shortLink(row.link)}</code>}</td>
+                <td class="nowrap">{row.link !== null && <code>{shortLink(row.link)}</code>}</td>
               </tr>
             );
           })}
         </tbody>
       </table>
     </div>
+  );
+
+const KeyOf: FC<{ row: AuditRow; known: string | undefined }> = ({ row: { keyHash }, known }) =>
+  known !== undefined ? (
+    <Key value={known} />
+  ) : keyHash === null ? (
+    <></>
+  ) : (
+    <KeyHash value={keyHash} />
   );
 
 const shortLink = (link: string): string => link.slice(link.lastIndexOf("/") + 1);

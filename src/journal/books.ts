@@ -20,7 +20,16 @@ export const BOOKS = {
   },
   entries: {
     place: ["tenant", "account", "seq"],
-    columns: ["tenant", "account", "seq", "transfer", "amount", "balance", "created_at_ms"],
+    columns: [
+      "tenant",
+      "account",
+      "seq",
+      "transfer",
+      "currency",
+      "amount",
+      "balance",
+      "created_at_ms",
+    ],
   },
   transfers: {
     place: ["tenant", "id"],
@@ -63,6 +72,12 @@ export const BOOKS = {
   },
 } as const;
 
+/** Of an entry: its account's, for its own row has none. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  "entries.currency":
+    "(SELECT a.currency FROM accounts AS a WHERE a.tenant = entries.tenant AND a.id = entries.account) AS currency",
+};
+
 export type Book = keyof typeof BOOKS;
 
 /** Where a page ends: the values of the book's `place`. */
@@ -102,7 +117,7 @@ export const readBook = async (
   ];
   const { results } = await statement(
     db,
-    sql`SELECT ${trusted(columns.join(", "))} FROM ${trusted(book)} WHERE ${joinSql(conditions, " AND ")} ORDER BY ${trusted(place.join(", "))} LIMIT ${limit + 1}`,
+    sql`SELECT ${trusted(columns.map((column) => ELSEWHERE[`${book}.${column}`] ?? column).join(", "))} FROM ${trusted(book)} WHERE ${joinSql(conditions, " AND ")} ORDER BY ${trusted(place.join(", "))} LIMIT ${limit + 1}`,
   ).all();
   const rows = results.slice(0, limit);
   const last = rows.at(-1);

@@ -147,7 +147,7 @@ export type Activity = {
   readonly sinceMs: number | null;
 };
 
-/** What went on since a time, of the newest rows, in bars of equal length. */
+/** What went on since a time, of the newest rows, in bars of equal length. A bound number is no integer: hence the cast. */
 export const readActivity = async (
   db: Database,
   fromMs: number,
@@ -157,7 +157,7 @@ export const readActivity = async (
   const [bars, tallies, start] = await db.batch<Record<string, unknown>>([
     statement(
       db,
-      sql`WITH timed AS (SELECT at_ms / ${barMs} AS bar, kind, status, detail ->> 'ms' AS ms FROM (${newest})
+      sql`WITH timed AS (SELECT CAST(at_ms / ${barMs} AS INTEGER) AS bar, kind, status, detail ->> 'ms' AS ms FROM (${newest})
   WHERE at_ms >= ${fromMs} AND kind IN ('effect', 'refusal', 'outcome')),
 ranked AS (SELECT bar, kind, status, ms, ROW_NUMBER() OVER (PARTITION BY bar ORDER BY ms NULLS LAST) AS place, COUNT(ms) OVER (PARTITION BY bar) AS count FROM timed)
 SELECT bar, SUM(kind <> 'refusal') AS effects, SUM(kind = 'refusal') AS refusals, COALESCE(SUM(status >= 500), 0) AS failed,

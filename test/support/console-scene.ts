@@ -41,7 +41,43 @@ export const consolePages = async (server: Server): Promise<string[]> => {
   ];
 };
 
+/** The quarter of an hour before, in the audit log alone: charts need a past, and nobody waits for one. */
+const fillPast = async (server: Server): Promise<void> => {
+  const nowMs = Date.now();
+  const rows = Array.from({ length: 240 }, (_, i) => {
+    // Busier and slower in waves.
+    const wave = Math.sin(i / 17) + Math.sin(i / 5) / 2;
+    const isRefused = i % 13 === 0;
+    return {
+      at: Math.round(nowMs - 840_000 + i * 3_400 + wave * 30_000),
+      kind: i % 29 === 5 ? "tally" : isRefused ? "refusal" : "effect",
+      status: isRefused ? 402 : 201,
+      code: isRefused ? "insufficient-funds" : null,
+      detail:
+        i % 29 === 5
+          ? {
+              answers: {
+                "payments.create": { replayed: 2 + (i % 4), "idempotency-key-reused": i % 2 },
+              },
+            }
+          : { attempt: 1, ms: Math.round(14 + wave * 5 + (i % 19 === 0 ? 60 : i % 7)) },
+    };
+  }).toSorted((a, b) => a.at - b.at);
+  await server.sql(
+    `INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, detail)
+SELECT value ->> 'at', 'books-and-mugs', value ->> 'kind', 'payments.create', '', '', CASE value ->> 'kind' WHEN 'tally' THEN NULL ELSE lower(hex(randomblob(16))) END,
+  value ->> 'status', value ->> 'code', value ->> 'detail' FROM json_each(?)`,
+    JSON.stringify(rows),
+  );
+  const last = { startedAtMs: nowMs - 190_000, rows: {}, found: {}, healed: {}, isPartial: false };
+  await server.sql(
+    "INSERT INTO scheduled_state (task, version, state) VALUES ('reconciliation', 1, ?)",
+    JSON.stringify({ pass: null, last: { ...last, finishedAtMs: nowMs - 185_000 } }),
+  );
+};
+
 export const fillConsole = async (server: Server): Promise<void> => {
+  await fillPast(server);
   const shop = await openTenant(server, "books-and-mugs");
   await shop.post("/v1/products", {
     sku: "mug",
@@ -63,6 +99,9 @@ export const fillConsole = async (server: Server): Promise<void> => {
     }
     if (i % 4 === 0) await shop.pay({ amountMinor: 9_000_000 });
   }
+  const reused = newKey();
+  await shop.pay({ amountMinor: 700 }, { key: reused });
+  await shop.pay({ amountMinor: 800, description: "another" }, { key: reused });
   const order = await shop.post("/v1/orders", {
     buyer: "alice",
     merchant: "bob",

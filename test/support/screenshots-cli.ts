@@ -20,12 +20,12 @@ await main(async () => {
   try {
     await fillConsole(server);
     // Replays are written down behind the answers.
-    while ((await server.sql("SELECT 1 FROM audit WHERE kind = 'tally'")).length === 0) {
+    while ((await server.sql("SELECT 1 FROM audit WHERE operation = 'keys.tally'")).length === 0) {
       await sleep(250);
     }
     const seqOf = async (operation: string, order: "ASC" | "DESC"): Promise<string> => {
       const [row] = await server.sql(
-        `SELECT seq FROM audit WHERE kind = 'effect' AND operation = ? ORDER BY seq ${order} LIMIT 1`,
+        `SELECT seq FROM audit WHERE kind = 'effect' AND link IS NOT NULL AND operation = ? ORDER BY seq ${order} LIMIT 1`,
         operation,
       );
       return String(row?.["seq"]);

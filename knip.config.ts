@@ -7,6 +7,7 @@ const config: KnipConfig = {
     "examples/booking/src/worker.ts",
     "docs/openapi/redocly-idempotency.mjs",
     "web/reference.ts",
+    "web/console.ts",
     "bench/worker.ts",
     "bench/gateway-worker.ts",
     "bench/gateway-upstream.ts",

@@ -35,7 +35,8 @@ const layers: Readonly<Record<string, Layer>> = {
   objects: { imports: shell, workers: true },
   http: { imports: faces, hono: true },
   mcp: { imports: faces, hono: true },
-  console: { imports: faces, hono: true },
+  // Sign-in, files and streams are those of http.
+  console: { imports: [...faces, "http"], hono: true },
   client: { imports: ["contract"], types: ["operations"] },
 
   // Bindings and vars: it names the objects' classes, and nothing of them exists when it runs.

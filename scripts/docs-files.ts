@@ -36,6 +36,7 @@ export const docsFiles = (): ReadonlyMap<string, string> => {
     ...guides.map(([name, text]) => [`docs/${name}.md`, text] as const),
     ["docs/openapi/idempotency-key.json", `${JSON.stringify(idempotencyComponents(), null, 2)}\n`],
     ["src/http/docs/generated.ts", moduleOf(guides)],
+    ["src/console/generated.ts", consoleModule()],
   ]);
 };
 
@@ -115,11 +116,19 @@ const moduleOf = (guides: readonly (readonly [string, string])[]): string => {
     ...pages,
     "};",
     "",
-    `export const REFERENCE_SCRIPT = ${textOf(scriptText())};`,
+    `export const REFERENCE_SCRIPT = ${textOf(scriptText("web/reference.ts"))};`,
     "",
     `export const STYLESHEET = ${textOf(styles.filter((text) => text !== "").join("\n"))};`,
   ].join("\n")}\n`;
 };
+
+const consoleModule = (): string =>
+  `${[
+    "/** Made by `npm run docs` from web/: change that. */",
+    `export const CONSOLE_SCRIPT = ${textOf(scriptText("web/console.ts"))};`,
+    "",
+    `export const CONSOLE_STYLESHEET = ${textOf(read("web/console.css"))};`,
+  ].join("\n")}\n`;
 
 /** Line by line, so that a change of one line is seen as one. */
 const textOf = (text: string): string =>
@@ -129,8 +138,8 @@ const textOf = (text: string): string =>
     .join("\n")}\n    ].join("\\n")`;
 
 /** The types are blanked out, nothing else is changed: what runs in the browser is what web/ says. */
-const scriptText = (): string =>
-  stripTypeScriptTypes(read("web/reference.ts"))
+const scriptText = (path: string): string =>
+  stripTypeScriptTypes(read(path))
     .split("\n")
     .map((line) => line.trimEnd())
     .join("\n");

@@ -45,10 +45,19 @@ export type Host<Env> = {
   readonly securityScheme?: Schema;
 };
 
+/** A face beside the API: its routes, of this app alone and not of a mount. */
+export type Face = readonly (readonly [
+  method: "GET" | "POST",
+  path: string,
+  handler: (c: HttpContext) => Response | Promise<Response>,
+])[];
+
 /** Of a Worker of our own. */
 export type OwnParts = Catalogue & {
   /** Serves agents at `/mcp`. Passed in, so that a Worker without it carries none of the protocol. */
   readonly agents?: Agents;
+  /** Pages beside the API. They name their own paths, so they are where the app is at the root. */
+  readonly face?: Face;
 };
 
 export type AppParts<Env = unknown> = OwnParts & { readonly host?: Host<Env> };
@@ -84,7 +93,7 @@ export const createGateway = (parts: OwnParts): Hono<HttpEnv> => {
       c.res.headers.set(REQUEST_ID, c.get("latchkey.requestId"));
     }
   });
-  const own = createRoutes(parts, "each route", {
+  const own = createRoutes({ ...parts, face: [] }, "each route", {
     readSettings: (env) => {
       gatewayOf(env);
       return settingsOf(env);
@@ -120,7 +129,7 @@ type RouteParts = {
 
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
 const createRoutes = <Env>(
-  { operations, queries, host, agents }: AppParts<Env>,
+  { operations, queries, host, agents, face = [] }: AppParts<Env>,
   before: "every request" | "each route",
   {
     readSettings = host?.authenticate === undefined ? settingsOf : engineSettingsOf,
@@ -179,6 +188,7 @@ const createRoutes = <Env>(
     route("GET", "/metrics", metricsRoute);
     for (const { path, route: handler } of OPS_READS) route("GET", path, handler);
   }
+  for (const [method, path, handler] of face) route(method, path, handler);
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
   route("GET", "/openapi.json", openApiRoute(definitions));

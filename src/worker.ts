@@ -1,5 +1,6 @@
 /** The entry: what Cloudflare calls. No logic. */
 import { createService } from "./app.ts";
+import { consoleRoutes } from "./console/routes.ts";
 import type { Bindings } from "./env.ts";
 import { AdvisorObject } from "./objects/advisor-object.ts";
 import { keyObjectFor } from "./objects/key-object.ts";
@@ -9,7 +10,12 @@ import { runCron } from "./objects/scheduled.ts";
 import { agentFace } from "./mcp/endpoint.ts";
 import { operations, queries } from "./operations/registry.ts";
 
-const service = createService({ operations, queries, agents: agentFace({ operations, queries }) });
+const service = createService({
+  operations,
+  queries,
+  agents: agentFace({ operations, queries }),
+  face: consoleRoutes,
+});
 
 export default {
   fetch: service.fetch,

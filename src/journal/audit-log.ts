@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { JsonObject } from "../kernel/json.ts";
 import { keyHash } from "../kernel/hash.ts";
-import { type Sql, sql } from "../kernel/sql.ts";
+import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
 import type { Send } from "./statements.ts";
 
@@ -66,6 +66,8 @@ export type AuditNote = AuditActor & {
 /**
  * The last statement of a group's batch: a row for each of its claims. It asks for each send's own nonce and its first
  * delivery, like the effects do, so what comes late or twice adds nothing; and a claim that was not made has no row.
+ * `ms` is from the request's start by the Worker's clock to the commit by the database's: to see how it goes, not to
+ * decide anything by.
  */
 export const auditOfGroup = (sends: readonly Send[]): Sql => {
   const claims = sends.map(({ submission, nonce }) => ({
@@ -76,9 +78,10 @@ export const auditOfGroup = (sends: readonly Send[]): Sql => {
     a: submission.by.actor,
     r: submission.by.requestId,
   }));
-  return sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link)
+  return sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link, detail)
 SELECT j.created_at_ms, j.tenant, CASE WHEN j.state = 'in-flight' THEN 'started' WHEN j.refusal IS NULL THEN 'effect' ELSE 'refusal' END,
-  j.operation, c.value ->> 'a', c.value ->> 'r', c.value ->> 'h', j.status, j.refusal, j.link
+  j.operation, c.value ->> 'a', c.value ->> 'r', c.value ->> 'h', j.status, j.refusal, j.link,
+  json_object('attempt', j.attempt, 'ms', MAX(0, CAST(unixepoch('subsec') * 1000 AS INTEGER) - j.created_at_ms))
 FROM json_each(${JSON.stringify(claims)}) AS c CROSS JOIN journal AS j
 WHERE j.tenant = c.value ->> 't' AND j.key = c.value ->> 'k' AND j.nonce = c.value ->> 'n' AND j.deliveries = 1`;
 };
@@ -116,6 +119,11 @@ export const writeAuditNote = async (db: Database, note: AuditNote): Promise<voi
   await statement(db, auditNote(note)).run();
 };
 
+/** Every column of a row, in order. */
+export const AUDIT_COLUMNS = trusted(
+  "seq, at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link, detail",
+);
+
 const auditRow = z
   .object({
     seq: z.number(),
@@ -142,6 +150,8 @@ const auditRow = z
     }),
   );
 
+export const parseAuditRow = (row: unknown): AuditRow => auditRow.parse(row);
+
 /** The rows behind a number, in order. */
 export const readAudit = async (
   db: Database,
@@ -149,9 +159,9 @@ export const readAudit = async (
 ): Promise<AuditRow[]> => {
   const { results } = await statement(
     db,
-    sql`SELECT seq, at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link, detail FROM audit WHERE seq > ${after} AND seq <= ${until ?? Number.MAX_SAFE_INTEGER} ORDER BY seq LIMIT ${limit}`,
+    sql`SELECT ${AUDIT_COLUMNS} FROM audit WHERE seq > ${after} AND seq <= ${until ?? Number.MAX_SAFE_INTEGER} ORDER BY seq LIMIT ${limit}`,
   ).all();
-  return results.map((row) => auditRow.parse(row));
+  return results.map(parseAuditRow);
 };
 
 /** The number of the newest row; 0 if there is none. */

@@ -105,6 +105,8 @@ const issueRow = z
     }): Issue => ({ ...issue, firstSeenMs, lastSeenMs, changedBy, changedAtMs }),
   );
 
+export const parseIssue = (row: unknown): Issue => issueRow.parse(row);
+
 /** A keyset page, by id. */
 export const listIssues = async (
   db: Database,
@@ -115,7 +117,7 @@ export const listIssues = async (
     db,
     sql`SELECT * FROM issues WHERE id > ${after} AND ${inState} ORDER BY id LIMIT ${limit + 1}`,
   ).all();
-  const all = results.map((row) => issueRow.parse(row));
+  const all = results.map(parseIssue);
   const data = all.slice(0, limit);
   return { data, next: all.length > limit ? (data.at(-1)?.id ?? null) : null };
 };
@@ -162,5 +164,5 @@ export const changeIssue = async (
     ].map((one) => statement(db, one)),
   );
   const [row] = left?.results ?? [];
-  return row === undefined ? undefined : issueRow.parse(row);
+  return row === undefined ? undefined : parseIssue(row);
 };

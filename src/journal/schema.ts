@@ -9,7 +9,7 @@ import { type Sql, sql } from "../kernel/sql.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
 
 /** The newest file of `migrations/`; a test compares. */
-export const NEWEST_MIGRATION = "0008_payouts.sql";
+export const NEWEST_MIGRATION = "0009_console.sql";
 
 /** The migration that is not applied yet, undefined if all are. Throws if the database does not answer. */
 export const missingMigration = async (db: Database): Promise<string | undefined> => {

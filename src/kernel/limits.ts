@@ -296,6 +296,27 @@ export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
 /** Before the end of a key's life its absence is not judged: the sweep and this clock may differ. */
 export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
 
+/** A session of the console: a morning's look, not a day's. Never longer than its token. */
+export const CONSOLE_SESSION_SECONDS = 60 * 60;
+/** Rows of a page of the console: with all its markup under 100 KB. */
+export const CONSOLE_PAGE_ROWS = 50;
+/** Rows of the audit log, or of a tenant's keys, that one page looks at to fill itself: some ten milliseconds. */
+export const CONSOLE_SCAN_ROWS = 10_000;
+/** Rows around a place found by time that are searched: requests commit in another order than they start. */
+export const CONSOLE_WINDOW_ROWS = 2_000;
+/** Tenants that a search over all of them asks: one look at an index for each. */
+export const CONSOLE_TENANTS_MAX = 2_000;
+/** Grouped rows of replays and conflicts that a chart sums up: each is of some seconds of one object. */
+export const CONSOLE_TALLIES_MAX = 2_000;
+/** Bars of a chart: each still wide enough to be seen on a telephone. */
+export const CONSOLE_CHART_BARS = 30;
+/** What one form may change: as much as a person can have looked at. */
+export const ACTION_SUBJECTS_MAX = 50;
+/** How long an action's key is remembered. Its form ends with the session, an hour after it was made. */
+export const ACTION_KEPT_MS = 24 * 60 * 60 * 1000;
+/** Of a search: a key has 255 characters at most, quoted some more. */
+export const SEARCH_LENGTH_MAX = 300;
+
 /** Series of one isolate or object: thirty operations with all that can come of them. More are not counted. */
 export const SERIES_MAX = 4_000;
 /** An isolate adds up what it has counted at most this often, behind the answer to a request. */
@@ -304,6 +325,10 @@ export const METRICS_FLUSH_MS = 10_000;
 export const TALLY_DELAY_MS = 5_000;
 /** Keys that one row of the audit log tells apart; what else was asked is in its sums. */
 export const TALLY_KEYS_MAX = 50;
+/** Names of members that differed which one row tells of a key: a person reads no more, and a client may send many. */
+export const TALLY_MEMBERS_MAX = 10;
+/** And as much of each of them: a name that a client made up may be of any length. */
+export const TALLY_MEMBER_LENGTH_MAX = 64;
 /** After so many batches an object writes down its queue times, also if nothing was replayed. */
 export const TALLY_GROUPS = 64;
 

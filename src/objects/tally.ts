@@ -11,7 +11,14 @@ import { type Database, statement } from "../journal/database.ts";
 import { addToMetrics } from "../journal/metrics.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { keyHash } from "../kernel/hash.ts";
-import { SEND_TIMEOUT_MS, TALLY_DELAY_MS, TALLY_GROUPS, TALLY_KEYS_MAX } from "../kernel/limits.ts";
+import {
+  SEND_TIMEOUT_MS,
+  TALLY_DELAY_MS,
+  TALLY_GROUPS,
+  TALLY_KEYS_MAX,
+  TALLY_MEMBER_LENGTH_MAX,
+  TALLY_MEMBERS_MAX,
+} from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import type { KeyCall, KeyReply } from "./key-call.ts";
 
@@ -24,6 +31,8 @@ type Grouped = {
   readonly answers: Record<string, Counts>;
   /** By the hash of a key; not of every key. */
   readonly keys: Record<string, Counts>;
+  /** Members that another request with the key had otherwise, by its hash: names, never values. */
+  readonly differing: Record<string, readonly string[]>;
 };
 
 export type TallySetup = {
@@ -59,12 +68,17 @@ export class Tally {
       sinceMs: this.#setup.clock(),
       answers: {},
       keys: {},
+      differing: {},
     };
     this.#grouped.set(tenant, grouped);
     add((grouped.answers[request.operation] ??= {}), what);
     const hash = keyHash(tenant, key);
     const isRoom = Object.keys(grouped.keys).length < TALLY_KEYS_MAX;
-    if (isRoom || hash in grouped.keys) add((grouped.keys[hash] ??= {}), what);
+    if (isRoom || hash in grouped.keys) {
+      add((grouped.keys[hash] ??= {}), what);
+      const names = [...new Set([...(grouped.differing[hash] ?? []), ...differingIn(reply)])];
+      if (names.length > 0) grouped.differing[hash] = names.slice(0, TALLY_MEMBERS_MAX);
+    }
     this.#flushSoon();
   }
 
@@ -118,7 +132,7 @@ export class Tally {
     }
   }
 
-  #noteOf(tenant: string, { object, sinceMs, answers, keys }: Grouped) {
+  #noteOf(tenant: string, { object, sinceMs, answers, keys, differing }: Grouped) {
     this.#life ??= this.#setup.mintLife();
     this.#number += 1;
     return tallyNote(tenant, this.#setup.clock(), {
@@ -128,11 +142,12 @@ export class Tally {
       sinceMs,
       answers,
       keys,
+      ...(Object.keys(differing).length === 0 ? {} : { differing }),
     });
   }
 }
 
-const NOTHING: Grouped = { object: "", sinceMs: 0, answers: {}, keys: {} };
+const NOTHING: Grouped = { object: "", sinceMs: 0, answers: {}, keys: {}, differing: {} };
 
 /** What met a key that was used, and changed nothing. */
 const CONFLICTS: ReadonlySet<ProblemCode> = new Set([
@@ -153,6 +168,16 @@ const wordFor = (reply: KeyReply): string | undefined => {
     case "problem":
       return CONFLICTS.has(reply.code) ? reply.code : undefined;
   }
+};
+
+/** As the problem of a mismatch names them. */
+const differingIn = (reply: KeyReply): string[] => {
+  const named = reply.kind === "problem" ? reply.members?.["mismatched"] : undefined;
+  return Array.isArray(named)
+    ? named
+        .filter((name) => typeof name === "string")
+        .map((name) => name.slice(0, TALLY_MEMBER_LENGTH_MAX))
+    : [];
 };
 
 const add = (counts: Counts, what: string): void => {

@@ -535,7 +535,9 @@ describe("the order", () => {
     const call = exchangeCall(tenantOf());
     await object.exchange(call);
 
-    expect(await object.run((engine) => engine.erase(call.key, BY_SERVICE))).toMatchObject({ kind: "erased" });
+    expect(await object.run((engine) => engine.erase(call.key, BY_SERVICE))).toMatchObject({
+      kind: "erased",
+    });
     const left = await object.run((_engine, { storage }) =>
       storage.sql.exec("SELECT COUNT(*) AS n FROM exchange_chunks").one(),
     );

@@ -27,13 +27,17 @@ export type Document = { readonly text: string; readonly type: string; readonly 
 const hashOf = (text: string): string =>
   createHash("sha256").update(text).digest("base64url").slice(0, 16);
 
-/** Files of the pages. Their URLs name their content, so that they may be kept for ever. */
-export const SCRIPT = {
-  path: "docs/reference.js",
-  text: REFERENCE_SCRIPT,
-  hash: hashOf(REFERENCE_SCRIPT),
-};
-export const STYLE = { path: "docs/style.css", text: STYLESHEET, hash: hashOf(STYLESHEET) };
+/** A file of the pages. Its URL names its content, so that it may be kept for ever. */
+export type WebFile = { readonly path: string; readonly text: string; readonly hash: string };
+
+export const webFile = (path: string, text: string): WebFile => ({
+  path,
+  text,
+  hash: hashOf(text),
+});
+
+export const SCRIPT = webFile("docs/reference.js", REFERENCE_SCRIPT);
+export const STYLE = webFile("docs/style.css", STYLESHEET);
 
 const NAVIGATION: readonly (readonly [path: string, title: string])[] = [
   ["docs", "Reference"],
@@ -41,7 +45,7 @@ const NAVIGATION: readonly (readonly [path: string, title: string])[] = [
   ["problems", "Problems"],
 ];
 
-const ICON =
+export const ICON =
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='%23b45309' stroke-width='2'%3E%3Ccircle cx='5' cy='8' r='3'/%3E%3Cpath d='M8 8h7v3M12 8v2'/%3E%3C/svg%3E";
 
 /** Nothing but what the page itself is made of (CSP level 3). */
@@ -134,7 +138,7 @@ const isKnown = (ifNoneMatch: string | undefined, etag: string): boolean =>
   ifNoneMatch.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag);
 
 export const fileRoute =
-  (file: typeof SCRIPT, type: string) =>
+  (file: WebFile, type: string) =>
   (c: HttpContext): Response =>
     // While a deployment spreads, a new page may ask an old Worker: its answer must not be kept under the new name.
     serve(

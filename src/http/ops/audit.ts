@@ -5,6 +5,7 @@ import { AUDIT_KINDS, type AuditRow, readAudit } from "../../journal/audit-log.t
 import type { Database } from "../../journal/database.ts";
 import { csvLine } from "../../kernel/csv.ts";
 import { EXPORT_PAGE_ROWS, EXPORT_ROWS_MAX } from "../../kernel/limits.ts";
+import { streamPages } from "./export.ts";
 import { databaseSearch, defineOpsRead } from "./ops-route.ts";
 
 const after = z.coerce
@@ -47,11 +48,9 @@ export const exportAudit = defineOpsRead({
     const isCsv = search.format === "csv";
     const line = (row: AuditRow): string =>
       isCsv ? csvLine(COLUMNS.map((column) => row[column])) : `${JSON.stringify(row)}\n`;
-    const head = isCsv ? csvLine(COLUMNS) : "";
-    // The first page before anything is sent: a database that is away is a problem, not a broken stream.
-    const pages = auditPages(db, search);
-    const first = await pages.next();
-    return new Response(streamOf(first, pages, head, line), {
+    return streamPages(auditPages(db, search), {
+      head: isCsv ? csvLine(COLUMNS) : "",
+      line,
       headers: {
         "Content-Type": isCsv ? "text/csv" : "application/jsonl",
         "Cache-Control": "no-store",
@@ -74,36 +73,6 @@ async function* auditPages(
     if (page.length < EXPORT_PAGE_ROWS) return;
   }
 }
-
-/** A stream that breaks off in the middle is seen as broken: it errors, and never ends as if it were whole. */
-const streamOf = (
-  first: IteratorResult<readonly AuditRow[], undefined>,
-  pages: AsyncGenerator<readonly AuditRow[], undefined>,
-  head: string,
-  line: (row: AuditRow) => string,
-): ReadableStream<Uint8Array> => {
-  const encoder = new TextEncoder();
-  let next: IteratorResult<readonly AuditRow[], undefined> | undefined = first;
-  let before = head;
-  return new ReadableStream<Uint8Array>({
-    pull: async (controller) => {
-      const page = next ?? (await pages.next());
-      next = undefined;
-      if (page.done === true) {
-        controller.close();
-        return;
-      }
-      // An empty chunk would be no progress, and nobody would pull again.
-      const text = before + page.value.map(line).join("");
-      before = "";
-      if (text === "") controller.close();
-      else controller.enqueue(encoder.encode(text));
-    },
-    cancel: async () => {
-      await pages.return(undefined);
-    },
-  });
-};
 
 const finding = z.object({
   kind: z.enum(["row-changed", "row-missing", "row-inserted", "seal-broken", "seal-missing"]),

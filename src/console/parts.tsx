@@ -1,0 +1,41 @@
+/** Parts that several pages of the console are made of. */
+import type { FC, PropsWithChildren } from "hono/jsx";
+import { linkTo } from "./format.tsx";
+
+export type Tab = { readonly title: string; readonly href: string; readonly isCurrent: boolean };
+
+export const Tabs: FC<{ label: string; tabs: readonly Tab[] }> = ({ label, tabs }) => (
+  <nav class="tabs" aria-label={label}>
+    <ul>
+      {tabs.map(({ title, href, isCurrent }) => (
+        <li>
+          <a href={href} aria-current={isCurrent ? "true" : undefined}>
+            {title}
+          </a>
+        </li>
+      ))}
+    </ul>
+  </nav>
+);
+
+/** Which database is read; nothing where there is one. */
+export const Databases: FC<{
+  path: string;
+  now: Readonly<Record<string, string>>;
+  database: string;
+  names: readonly string[];
+}> = ({ path, now, database, names }) =>
+  names.length < 2 ? (
+    <></>
+  ) : (
+    <Tabs
+      label="Database"
+      tabs={names.map((name) => ({
+        title: name,
+        href: linkTo(path, now, { database: name, before: undefined, after: undefined }),
+        isCurrent: name === database,
+      }))}
+    />
+  );
+
+export const Empty: FC<PropsWithChildren> = ({ children }) => <p class="empty">{children}</p>;

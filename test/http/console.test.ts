@@ -113,7 +113,10 @@ const signIn = async (token: string, then = ""): Promise<Response> =>
     method: "POST",
     redirect: "manual",
     headers: { Origin: server().origin },
-    body: new URLSearchParams({ token, then }),
+    body: new URLSearchParams([
+      ["token", token],
+      ["then", then],
+    ]),
   });
 
 const PAGES = [

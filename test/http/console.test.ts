@@ -108,12 +108,15 @@ describe("signing in", () => {
   });
 });
 
-const signIn = async (token: string, then = ""): Promise<Response> =>
+const signIn = async (token: string, place = ""): Promise<Response> =>
   fetch(`${server().origin}/console/sign-in`, {
     method: "POST",
     redirect: "manual",
     headers: { Origin: server().origin },
-    body: new URLSearchParams({ token, then }),
+    body: new URLSearchParams([
+      ["token", token],
+      ["then", place],
+    ]),
   });
 
 const PAGES = [

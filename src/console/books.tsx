@@ -62,7 +62,7 @@ type Column = {
 
 const text = (row: DatabaseRow, column: string): string => {
   const value = row[column];
-  return value === null || value === undefined ? "" : String(value);
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
 };
 const integer = (row: DatabaseRow, column: string): number => Number(row[column] ?? 0);
 

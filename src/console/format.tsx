@@ -43,9 +43,6 @@ export const duration = (ms: number): string => {
     : `${Math.round(ms / 86_400_000)} days`;
 };
 
-export const times = (number: number): string =>
-  number === 1 ? "once" : number === 2 ? "twice" : `${count(number)} times`;
-
 export const plural = (number: number, one: string, many = `${one}s`): string =>
   `${count(number)} ${number === 1 ? one : many}`;
 

@@ -21,7 +21,7 @@ export type View = {
 };
 
 /** The navigation: path, name, and the scopes of which one is needed. */
-export const PLACES = [
+const PLACES = [
   { path: "/console", name: "Overview", anyOf: ["ops:read", "ops:support", "ops:act"] },
   { path: "/console/requests", name: "Requests", anyOf: ["ops:read", "ops:support"] },
   { path: "/console/issues", name: "Issues", anyOf: ["ops:read", "ops:act"] },

@@ -49,7 +49,7 @@ export const consolePage =
     return showTo(c, session.value, definition);
   };
 
-export const showTo = async <Search,>(
+const showTo = async <Search,>(
   c: HttpContext,
   session: Session,
   { name, anyOf, search: schema, everywhere, noted, view }: PageDefinition<Search>,

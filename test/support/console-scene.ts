@@ -5,7 +5,7 @@ import { newKey, openTenant, textOf } from "./tenant.ts";
 import { tokenFor } from "./token.ts";
 
 /** An operator with every scope. */
-export const operatorToken = (): Promise<string> =>
+const operatorToken = (): Promise<string> =>
   tokenFor("operators", { scope: "ops:read ops:support ops:act", subject: "ada" });
 
 export const signInTo = async (page: Page, origin: string): Promise<void> => {

@@ -108,14 +108,14 @@ describe("signing in", () => {
   });
 });
 
-const signIn = async (token: string, then = ""): Promise<Response> =>
+const signIn = async (token: string, place = ""): Promise<Response> =>
   fetch(`${server().origin}/console/sign-in`, {
     method: "POST",
     redirect: "manual",
     headers: { Origin: server().origin },
     body: new URLSearchParams([
       ["token", token],
-      ["then", then],
+      ["then", place],
     ]),
   });
 

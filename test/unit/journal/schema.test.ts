@@ -39,6 +39,7 @@ const NO_TENANTS = new Set([
   "issues",
   "metrics",
   "scheduled_state",
+  "operator_actions",
 ]);
 
 it("every table that holds business or keys begins its primary key with the tenant", () => {

@@ -9,6 +9,7 @@ import { Hono } from "hono";
 import { proxy } from "hono/proxy";
 import { createGateway } from "../src/app.ts";
 import type { Bindings } from "../src/env.ts";
+import { AdvisorObject } from "../src/objects/advisor-object.ts";
 import type { ExchangeCall, ExchangeReply } from "../src/objects/exchange-call.ts";
 import { keyObjectFor } from "../src/objects/key-object.ts";
 import { RevocationObject } from "../src/objects/revocation-object.ts";
@@ -48,7 +49,7 @@ const plain = new Hono<{ Bindings: BenchBindings }>().all("/proxy/*", (c) =>
 );
 const gateway = createGateway({ operations: [], queries: [] });
 
-export { RevocationObject, TenantObject };
+export { AdvisorObject, RevocationObject, TenantObject };
 
 export default {
   fetch: (request, env, context) =>

@@ -168,7 +168,7 @@ export const ALARM_OVERDUE_MS = 20_000;
 export const EXCHANGES_PER_ALARM_MAX = 64;
 /** What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream. */
 export const EXCHANGE_ALARM_MS = 20_000;
-/** How long outcomes are gathered for the journal: callers have theirs already, and a batch costs the same for one as for 64. */
+/** How long outcomes are gathered for the journal under load: a batch costs the same for one as for 64. Only the callers of external steps wait for it. */
 export const SETTLE_GATHER_MS = 50;
 /** When an outcome that the journal has not taken is sent again; doubled up to the pause's maximum. */
 export const SETTLE_PAUSE_MS = 5_000;

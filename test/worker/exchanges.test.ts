@@ -429,11 +429,10 @@ describe("the order", () => {
     const held = zombie.db.hold();
     const first = zombie.exchange(call);
     await held.arrived();
-    // From here on it is replaced: its writes fail, and it does not know.
+    // From here on it is replaced: neither its storage nor its database answers it, and it does not know.
     storage.broken = true;
-    held.release();
-    await first.catch(() => undefined);
-    await zombie.settled();
+    held.release("stalled-after");
+    await zombie.db.stalled(1);
     const row = await rowOf(call);
 
     const next = incarnation({ upstream, object: zombie.object, time: zombie.time });
@@ -443,6 +442,10 @@ describe("the order", () => {
     expect(await rowOf(call)).toMatchObject({ state: "final" });
     expect(row).toMatchObject({ state: "in-flight" });
     expect((await rowOf(call))?.nonce).not.toBe(row?.nonce);
+    zombie.db.endStalls();
+    await zombie.time.passing(first);
+    expect(upstream.effectsOf(call.key)).toBe(1);
+    expect(await rowOf(call)).toMatchObject({ state: "final" });
   });
 
   it("44: a call whose object died is healed, asked for or uncertain, and its late answer changes nothing", async () => {

@@ -959,7 +959,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<tr><td><code>ALARM_OVERDUE_MS</code></td><td><code>20_000</code></td><td>An alarm that is so late is lost: the handler before it has ended, or been ended, long before.</td></tr>",
       "<tr><td><code>EXCHANGES_PER_ALARM_MAX</code></td><td><code>64</code></td><td>Exchanges that one alarm heals: one group of questions and calls.</td></tr>",
       "<tr><td><code>EXCHANGE_ALARM_MS</code></td><td><code>20_000</code></td><td>What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream.</td></tr>",
-      "<tr><td><code>SETTLE_GATHER_MS</code></td><td><code>50</code></td><td>How long outcomes are gathered for the journal: callers have theirs already, and a batch costs the same for one as for 64.</td></tr>",
+      "<tr><td><code>SETTLE_GATHER_MS</code></td><td><code>50</code></td><td>How long outcomes are gathered for the journal under load: a batch costs the same for one as for 64. Only the callers of external steps wait for it.</td></tr>",
       "<tr><td><code>SETTLE_PAUSE_MS</code></td><td><code>5_000</code></td><td>When an outcome that the journal has not taken is sent again; doubled up to the pause&#39;s maximum.</td></tr>",
       "<tr><td><code>UPSTREAM_FAILURES_MAX</code></td><td><code>5</code></td><td>Failures in a row that make an upstream down: fewer could be one bad moment of a balancer.</td></tr>",
       "<tr><td><code>UPSTREAM_PROBE_MS</code></td><td><code>5_000</code></td><td>How long it is left alone before one call probes it: as long as a client library&#39;s first pauses.</td></tr>",

@@ -23,6 +23,7 @@ const GUIDES = [
   "gateway",
   "payouts",
   "retry-advice",
+  "agents",
   "operating",
   "audit",
   "openapi",

@@ -16,6 +16,9 @@ import {
 } from "../kernel/limits.ts";
 import { joinSql, type Sql, sql, trusted } from "../kernel/sql.ts";
 
+/** `out_` and 26 characters. */
+const PAYOUT_ID_LENGTH = 30;
+
 /** One way in which a row of the page `r` can be wrong. */
 type Fault = {
   readonly kind: string;
@@ -81,12 +84,23 @@ export const endOfPage = (check: Check, after: Place | undefined): Sql => {
 const keyIsKnown = (nowMs: number): Sql =>
   sql`r.created_at_ms > ${nowMs - (KEY_LIFETIME_SECONDS + TOMBSTONE_SECONDS) * 1000 + FORGOTTEN_MARGIN_MS}`;
 
-/** @param operations names of our own source */
-const withoutKey = (nowMs: number, ...operations: readonly string[]): Fault => ({
+/**
+ * @param which of the rows need such a key
+ * @param operations names of our own source
+ */
+const withoutKey = (nowMs: number, which: Sql, ...operations: readonly string[]): Fault => ({
   kind: "effect-without-key",
-  when: sql`${keyIsKnown(nowMs)} AND NOT EXISTS (SELECT 1 FROM journal AS j WHERE j.tenant = r.tenant AND j.key = r.key
+  when: sql`${which} AND ${keyIsKnown(nowMs)} AND NOT EXISTS (SELECT 1 FROM journal AS j WHERE j.tenant = r.tenant AND j.key = r.key
     AND j.refusal IS NULL AND j.operation IN (${trusted(operations.map((name) => `'${name}'`).join(", "))}))`,
 });
+
+const ALL = sql`true`;
+
+/** A step of a payout: `<id of the payout>_held`, `_paid` or `_released`. It is checked with its payout. */
+const IS_PAYOUT_STEP = sql`r.id GLOB 'out_*'`;
+
+const hasStep = (step: "held" | "paid" | "released"): Sql =>
+  sql`EXISTS (SELECT 1 FROM transfers AS t WHERE t.tenant = r.tenant AND t.id = r.id || ${trusted(`'_${step}'`)} AND t.amount = r.amount)`;
 
 /** The last part of the link's path, behind a fixed one. */
 const linkBehind = (part: string): Sql =>
@@ -97,6 +111,7 @@ const EFFECT_IS_THERE = sql`CASE r.operation
   WHEN 'accounts.create' THEN EXISTS (SELECT 1 FROM accounts AS x WHERE x.tenant = r.tenant AND x.id = ${linkBehind("/v1/accounts/")})
   WHEN 'payments.create' THEN EXISTS (SELECT 1 FROM transfers AS x WHERE x.tenant = r.tenant AND x.id = ${linkBehind("/v1/payments/")} AND x.key = r.key)
   WHEN 'refunds.create' THEN EXISTS (SELECT 1 FROM transfers AS x WHERE x.tenant = r.tenant AND x.id = ${linkBehind("/refunds/")} AND x.key = r.key)
+  WHEN 'payouts.create' THEN EXISTS (SELECT 1 FROM payouts AS x WHERE x.tenant = r.tenant AND x.id = ${linkBehind("/v1/payouts/")} AND x.key = r.key AND x.state = 'paid')
   WHEN 'products.create' THEN EXISTS (SELECT 1 FROM products AS x WHERE x.tenant = r.tenant AND x.sku = ${linkBehind("/v1/products/")})
   WHEN 'stock.adjust' THEN EXISTS (SELECT 1 FROM products AS x WHERE x.tenant = r.tenant AND x.sku = ${linkBehind("/v1/products/")})
   WHEN 'orders.create' THEN EXISTS (SELECT 1 FROM orders AS x WHERE x.tenant = r.tenant AND x.id = ${linkBehind("/v1/orders/")} AND x.key = r.key)
@@ -234,13 +249,40 @@ export const CHECKS: readonly Check[] = [
     pageRows: RECONCILE_PAGE_ROWS,
     subject: sql`r.id`,
     faults: (nowMs) => [
-      withoutKey(nowMs, "payments.create", "refunds.create", "orders.create", "orders.cancel"),
+      {
+        kind: "transfer-without-payout",
+        when: sql`${IS_PAYOUT_STEP} AND NOT EXISTS (SELECT 1 FROM payouts AS p WHERE p.tenant = r.tenant AND p.id = substr(r.id, 1, ${trusted(String(PAYOUT_ID_LENGTH))}))`,
+      },
+      withoutKey(
+        nowMs,
+        sql`NOT (${IS_PAYOUT_STEP})`,
+        "payments.create",
+        "refunds.create",
+        "orders.create",
+        "orders.cancel",
+      ),
       {
         // A refund's id begins with its payment's.
         kind: "refunds-differ-from-payment",
         when: sql`r.refund_of IS NULL AND r.refunded <> (SELECT COALESCE(SUM(t.amount), 0) FROM transfers AS t
           WHERE t.tenant = r.tenant AND t.id > 'ref_' || substr(r.id, 5) || '_' AND t.id < 'ref_' || substr(r.id, 5) || '\`' AND t.refund_of = r.id)`,
         found: sql`r.refunded`,
+      },
+    ],
+  },
+  {
+    name: "payouts",
+    rows: sql`payouts`,
+    place: ["tenant", "id"],
+    pageRows: RECONCILE_PAGE_ROWS,
+    subject: sql`r.id`,
+    faults: (nowMs) => [
+      // One that was released may have a key that was refused, or that is free again.
+      withoutKey(nowMs, sql`r.state IN ('held', 'paid')`, "payouts.create"),
+      {
+        kind: "payout-differs-from-transfers",
+        when: sql`NOT ${hasStep("held")} OR (r.state = 'paid') <> ${hasStep("paid")} OR (r.state = 'released') <> ${hasStep("released")}`,
+        expected: sql`r.state`,
       },
     ],
   },
@@ -267,7 +309,7 @@ export const CHECKS: readonly Check[] = [
     pageRows: RECONCILE_PAGE_ROWS,
     subject: sql`r.sku || '/' || r.id`,
     faults: (nowMs) => [
-      withoutKey(nowMs, "products.create", "stock.adjust", "orders.create", "orders.cancel"),
+      withoutKey(nowMs, ALL, "products.create", "stock.adjust", "orders.create", "orders.cancel"),
     ],
   },
   {
@@ -277,7 +319,7 @@ export const CHECKS: readonly Check[] = [
     pageRows: RECONCILE_PAGE_ROWS,
     subject: sql`r.id`,
     faults: (nowMs) => [
-      withoutKey(nowMs, "orders.create"),
+      withoutKey(nowMs, ALL, "orders.create"),
       {
         kind: "order-total-differs-from-lines",
         when: sql`r.total IS NOT (SELECT SUM(l.quantity * l.price) FROM order_lines AS l WHERE l.tenant = r.tenant AND l.order_id = r.id)`,

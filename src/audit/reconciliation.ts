@@ -113,6 +113,8 @@ const SENTENCES: Readonly<Record<string, string>> = {
   "ledger-imbalance": "The balances of a currency do not sum to zero",
   "transfer-without-entries": "There are not two entries for each transfer",
   "refunds-differ-from-payment": "A payment's refunds are not what it says was given back",
+  "transfer-without-payout": "A step of a payout belongs to no payout",
+  "payout-differs-from-transfers": "A payout's transfers are not those of its state",
   "stock-negative": "There are fewer pieces than none",
   "stock-differs-from-moves": "A product's quantity is not the sum of its moves",
   "order-total-differs-from-lines": "An order's total is not the sum of its lines",

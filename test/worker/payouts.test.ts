@@ -1,6 +1,8 @@
 /** Payouts: money is held with the claim, sent by a processor, and settled or released with the key's outcome, once. */
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { CHECKS } from "../../src/audit/checks.ts";
+import { reconcile } from "../../src/audit/reconcile.ts";
 import type { ExchangePolicy } from "../../src/gateway/exchange.ts";
 import type { JsonObject } from "../../src/kernel/json.ts";
 import type { OperationCall } from "../../src/objects/exchange-call.ts";
@@ -8,6 +10,7 @@ import { operationCallOf } from "../../src/objects/operation-exchange.ts";
 import { until } from "../support/faulty-database.ts";
 import { balanceOf, openBooks } from "./support/books.ts";
 import { callOf } from "./support/calls.ts";
+import { corrupt } from "./support/corruption.ts";
 import {
   ASKABLE,
   type Heard,
@@ -472,5 +475,62 @@ describe("a payout that is interrupted", () => {
     expect(object.alerts).toContain("exchanges-not-settled");
     expect(await balanceOf(tenant, "system:EUR:held")).toBe(300);
     expect(await balanceOf(tenant, "system:EUR:paid-out")).toBe(100);
+  });
+});
+
+/** What one look at every page finds of a tenant: `kind subject`. */
+const faultsFound = async (tenant: string): Promise<string[]> => {
+  const { results } = await env.DB.prepare(
+    "SELECT kind, subject FROM issues WHERE tenant = ? AND state = 'open' ORDER BY kind, subject",
+  )
+    .bind(tenant)
+    .all<{ kind: string; subject: string }>();
+  return results.map(({ kind, subject }) => `${kind} ${subject}`);
+};
+
+describe("the reconciliation", () => {
+  it("reports nothing of payouts that are held, paid, declined or free again, and names each that does not fit", async () => {
+    const upstream = processor();
+    const heal = { attemptsMax: 0, elapsedMsMax: 0 };
+    const object = incarnation({ upstream, processor: { ...POLICY, heal } });
+    const tenant = await openBooks({ accounts: { alice: 10_000 } });
+    const paid = payout(tenant);
+    await object.exchange(paid);
+    upstream.faults.push(429);
+    await object.exchange(payout(tenant));
+    upstream.answer = () => Response.json({ error: "closed account" }, { status: 422 });
+    await object.exchange(payout(tenant));
+    upstream.faults.push("reset-after");
+    const uncertain = await object.exchange(payout(tenant));
+    expect(verdict(uncertain)).toBe("outcome-uncertain");
+    await object.settled();
+    const { results } = await env.DB.prepare(
+      "SELECT id, state FROM payouts WHERE tenant = ? ORDER BY id",
+    )
+      .bind(tenant)
+      .all<{ id: string; state: string }>();
+    expect(results.map(({ state }) => state).toSorted()).toEqual([
+      "held",
+      "paid",
+      "released",
+      "released",
+    ]);
+    const idOf = (state: string): string => results.find((row) => row.state === state)?.id ?? "";
+    const run = () =>
+      reconcile({ db: env.DB, checks: CHECKS, steps: 1_000, nowMs: object.time.clock() });
+
+    await run();
+    expect(await faultsFound(tenant)).toEqual([expect.stringMatching(/^outcome-uncertain /)]);
+
+    await corrupt(
+      `UPDATE payouts SET state = 'released', ended_at_ms = 1 WHERE id = '${idOf("held")}'`,
+      `DELETE FROM journal WHERE tenant = '${tenant}' AND key = '${paid.key}'`,
+    );
+    await run();
+    expect(await faultsFound(tenant)).toEqual([
+      `effect-without-key ${idOf("paid")}`,
+      expect.stringMatching(/^outcome-uncertain /),
+      `payout-differs-from-transfers ${idOf("held")}`,
+    ]);
   });
 });

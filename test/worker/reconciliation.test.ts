@@ -19,6 +19,7 @@ import type { KeyCall } from "../../src/objects/key-call.ts";
 import { Random } from "../support/crash-random.ts";
 import { expectSoundBooks, journalRow, openBooks } from "./support/books.ts";
 import { callOf, idIn, payment, refund, stockChange, verdict } from "./support/calls.ts";
+import { corrupt } from "./support/corruption.ts";
 import { type Incarnation, useEngines } from "./support/engines.ts";
 
 const incarnation = useEngines();
@@ -44,21 +45,6 @@ const pass = async (
 const open = async (): Promise<string[]> => {
   const { data } = await listIssues(env.DB, { state: "open", after: "", limit: 1_000 });
   return data.map(({ tenant, kind, subject }) => `${tenant} ${kind} ${subject}`).toSorted();
-};
-
-/** Without its triggers, as somebody would who may write to the database. */
-const corrupt = async (...statements: readonly string[]): Promise<void> => {
-  const { results } = await env.DB.prepare(
-    "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'",
-  ).all<{ name: string; sql: string }>();
-  await env.DB.batch(
-    [
-      "PRAGMA defer_foreign_keys = ON",
-      ...results.map(({ name }) => `DROP TRIGGER ${name}`),
-      ...statements,
-      ...results.map(({ sql }) => sql),
-    ].map((statement) => env.DB.prepare(statement)),
-  );
 };
 
 type Shop = {

@@ -1154,6 +1154,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<tr><td><code>entry-without-transfer</code>, <code>entry-differs-from-transfer</code>, <code>entry-balance-broken</code></td><td>an entry that does not fit its transfer, or the one before it</td></tr>",
       "<tr><td><code>balance-differs-from-entries</code>, <code>ledger-imbalance</code>, <code>transfer-without-entries</code></td><td>an account, a currency, a tenant that does not add up</td></tr>",
       "<tr><td><code>refunds-differ-from-payment</code></td><td>a payment that says other than its refunds</td></tr>",
+      "<tr><td><code>transfer-without-payout</code>, <code>payout-differs-from-transfers</code></td><td>a payout whose money did not move as its state says</td></tr>",
       "<tr><td><code>stock-negative</code>, <code>stock-differs-from-moves</code></td><td>stock that is not the sum of its moves</td></tr>",
       "<tr><td><code>order-total-differs-from-lines</code>, <code>order-differs-from-payment</code></td><td>an order that does not add up, or was not paid as it says</td></tr>",
       "<tr><td><code>in-flight-too-long</code>, <a href=\"../problems/outcome-uncertain\"><code>outcome-uncertain</code></a></td><td>work without an outcome for 15 minutes; an effect that nobody can tell of</td></tr>",

@@ -20,6 +20,30 @@ const pageSchema = z.object({
   newest: z.number(),
 });
 
+const verify = async (url: string, token: string, database: string, after: number) => {
+  const target = new URL("/v1/ops/audit/verification", url);
+  target.search = new URLSearchParams({ database, after: String(after) }).toString();
+  const response = await fetch(target, { headers: { Authorization: `Bearer ${token}` } });
+  const text = await response.text();
+  if (response.status !== 200) throw new Complaint(`${response.status}: ${text}`);
+  return pageSchema.parse(JSON.parse(text));
+};
+
+function options() {
+  try {
+    return parseArgs({
+      options: {
+        url: { type: "string" },
+        token: { type: "string" },
+        database: { type: "string", default: "DB" },
+        anchor: { type: "string" },
+      },
+    }).values;
+  } catch (error) {
+    throw new Complaint(`${error instanceof Error ? error.message : String(error)}\n  ${USAGE}`);
+  }
+}
+
 await main(async () => {
   const { url, token, database, anchor } = options();
   if (!url || !token) throw new Complaint(`Say where and with which token:\n  ${USAGE}`);
@@ -49,27 +73,3 @@ await main(async () => {
   if (faults > 0) throw new Complaint(`${faults} faults: the audit log is not what was sealed.`);
   console.log("Intact.");
 });
-
-const verify = async (url: string, token: string, database: string, after: number) => {
-  const target = new URL("/v1/ops/audit/verification", url);
-  target.search = new URLSearchParams({ database, after: String(after) }).toString();
-  const response = await fetch(target, { headers: { Authorization: `Bearer ${token}` } });
-  const text = await response.text();
-  if (response.status !== 200) throw new Complaint(`${response.status}: ${text}`);
-  return pageSchema.parse(JSON.parse(text));
-};
-
-function options() {
-  try {
-    return parseArgs({
-      options: {
-        url: { type: "string" },
-        token: { type: "string" },
-        database: { type: "string", default: "DB" },
-        anchor: { type: "string" },
-      },
-    }).values;
-  } catch (error) {
-    throw new Complaint(`${error instanceof Error ? error.message : String(error)}\n  ${USAGE}`);
-  }
-}

@@ -1,11 +1,15 @@
 /** What operators see of the audit log, the reconciliation and the issues; and what they do leaves a row. */
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { CRONS } from "../../src/kernel/crons.ts";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { useServers } from "../support/suite.ts";
 import { type Answer, answerOf, newKey, newTenant, openTenant } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
+
+const run = promisify(execFile);
 
 const serverFor = useServers({ one: {}, bare: {} });
 const server = () => serverFor("one");
@@ -124,12 +128,20 @@ describe("the audit log over HTTP", () => {
     };
     // Nothing is sealed yet.
     expect(await verify()).toMatchObject({ intact: true, seals: 0, head: null, next: null });
+    // The command asks the same, to the last page, and says it by its exit code.
+    const command = async () => {
+      const args = ["scripts/audit-verify.ts", "--url", bare.origin, "--token", token];
+      const { stdout } = await run(process.execPath, args);
+      return stdout;
+    };
+    expect(await command()).toContain("Intact.");
     await bare.sql("DROP TRIGGER audit_stays");
     await bare.sql("DELETE FROM audit WHERE seq = 2");
     expect(await verify()).toMatchObject({
       intact: false,
       findings: [{ kind: "row-missing", seq: 2 }],
     });
+    await expect(command()).rejects.toThrow("1 faults");
   });
 
   it("names the operator who revokes a token, and which token, but never the token", async () => {

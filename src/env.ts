@@ -1,5 +1,6 @@
 /** Bindings and vars, parsed once. A setting that is wrong is named, and nothing is served with it. */
 import { z } from "zod";
+import { jsonText } from "./kernel/json-text.ts";
 import { DATABASE_BYTES_MAX_DEFAULT, ISSUER_LENGTH_MAX } from "./kernel/limits.ts";
 
 /** What `wrangler.toml` binds. */
@@ -52,16 +53,7 @@ const foreignIssuer = z.strictObject({
   audience: z.string().min(1).optional(),
 });
 
-const issuers = z
-  .string()
-  .transform((text, context) => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      context.addIssue({ code: "custom", message: "is not JSON" });
-      return z.NEVER;
-    }
-  })
+const issuers = jsonText
   .pipe(z.array(foreignIssuer))
   .refine(
     (all) => new Set(all.map((one) => one.issuer)).size === all.length,

@@ -5,6 +5,7 @@
  * missing). Every mistake is named, and nothing is served with it.
  */
 import { z } from "zod";
+import { jsonText } from "../kernel/json-text.ts";
 import { policyMembers, policyOf, textOf, upstreamOf } from "./route-policy.ts";
 import type { ExchangePolicy } from "./exchange.ts";
 
@@ -55,14 +56,4 @@ export const parseProcessor = (
   };
 };
 
-const policyText = z
-  .string()
-  .transform((text, context) => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      context.addIssue({ code: "custom", message: "is not JSON" });
-      return z.NEVER;
-    }
-  })
-  .pipe(policySchema);
+const policyText = jsonText.pipe(policySchema);

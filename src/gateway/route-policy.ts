@@ -7,6 +7,7 @@
  * only where a route says `protect: false`, or lets a missing key pass.
  */
 import { z } from "zod";
+import { jsonText } from "../kernel/json-text.ts";
 import {
   HEAL_ATTEMPTS_DEFAULT,
   HEAL_ATTEMPTS_MAX,
@@ -238,17 +239,7 @@ const routeSchema = z
 
 type RouteInput = z.output<typeof routeSchema>;
 
-const routesSchema = z
-  .string()
-  .transform((text, context) => {
-    try {
-      return JSON.parse(text) as unknown;
-    } catch {
-      context.addIssue({ code: "custom", message: "is not JSON" });
-      return z.NEVER;
-    }
-  })
-  .pipe(z.array(routeSchema).max(ROUTES_MAX));
+const routesSchema = jsonText.pipe(z.array(routeSchema).max(ROUTES_MAX));
 
 /** What the schema cannot judge: whether what a route names exists here. */
 const toRoute = (

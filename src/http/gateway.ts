@@ -11,7 +11,6 @@ import {
   IDEMPOTENT_REPLAYED,
   httpDate,
 } from "../contract/headers.ts";
-import { retryAfterSeconds } from "../contract/problems.ts";
 import { EXCHANGE_FINGERPRINT_VERSION, printExchange } from "../gateway/content-fingerprint.ts";
 import { sentHeaders } from "../gateway/headers.ts";
 import { isTrickPath } from "../gateway/path-pattern.ts";
@@ -19,14 +18,14 @@ import { type Route, routeFor } from "../gateway/route-policy.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { GATEWAY_BODY_BYTES_MAX, GATEWAY_KEY_LENGTH_MIN } from "../kernel/limits.ts";
 import type { ExchangeReply } from "../objects/exchange-call.ts";
-import { keyPath } from "../objects/key-call.ts";
-import { callObject, isOverloaded } from "../objects/object-call.ts";
+import { callObject } from "../objects/object-call.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { checkRevocation } from "./access.ts";
 import { type HttpContext, originOf, targetOf } from "./context.ts";
 import { actorOf } from "./actor.ts";
 import { admitToRoute } from "./gateway-caller.ts";
 import { readBytes } from "./json-body.ts";
+import { brokenCallCode, openReply } from "./open-reply.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
 import { arrivalOf, passThrough } from "./pass-through.ts";
 import { prefersAsync, waitMsOf } from "./prefer.ts";
@@ -110,7 +109,7 @@ const exchange = async (
       }),
     );
   } catch (error) {
-    return brokenCall(c, key.value, error);
+    return openReply(c, key.value, { kind: "problem", code: brokenCallCode(c, error) });
   }
   // A token may have been revoked while the request was held.
   const revoked = caller === null ? undefined : await checkRevocation(c, caller);
@@ -118,34 +117,8 @@ const exchange = async (
   return toResponse(c, key.value, reply);
 };
 
-/** The object did not answer. Unless it refused the call, the request may have been carried out. */
-const brokenCall = (c: HttpContext, key: string, error: unknown): Response => {
-  console.error(
-    JSON.stringify({
-      level: "error",
-      event: "object-call-broken",
-      requestId: c.get("latchkey.requestId"),
-      error: String(error),
-    }),
-  );
-  const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
-  return problemResponse(c, code, { instance: keyPath(originOf(c), key) });
-};
-
 const toResponse = (c: HttpContext, key: string, reply: ExchangeReply): Response => {
-  const location = keyPath(originOf(c), key);
-  if (reply.kind === "problem") {
-    const { kind: _, code, ...details } = reply;
-    return problemResponse(c, code, { ...details, instance: location });
-  }
-  if (reply.kind === "accepted") {
-    return c.json({ key, state: "in-flight", link: location }, 202, {
-      Location: location,
-      "Preference-Applied": "respond-async",
-      "Retry-After": String(retryAfterSeconds(reply.afterMs)),
-      "Cache-Control": "no-store",
-    });
-  }
+  if (reply.kind === "problem" || reply.kind === "accepted") return openReply(c, key, reply);
   const { status, body, expiresAtS } = reply;
   const headers = new Headers(reply.headers.map(([name, value]) => [name, value]));
   headers.set("Cache-Control", "no-store");

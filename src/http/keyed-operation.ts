@@ -8,7 +8,7 @@ import {
   IDEMPOTENT_REPLAYED,
   httpDate,
 } from "../contract/headers.ts";
-import { PROBLEMS, retryAfterSeconds } from "../contract/problems.ts";
+import { PROBLEMS } from "../contract/problems.ts";
 import { parseTraceparent } from "../contract/trace-context.ts";
 import {
   FINGERPRINT_VERSION,
@@ -20,7 +20,7 @@ import { crashPoint } from "../kernel/crash-point.ts";
 import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
 import { type Json, parseJson } from "../kernel/json.ts";
 import { fail, type Result } from "../kernel/result.ts";
-import { type KeyCall, type KeyReply, keyPath } from "../objects/key-call.ts";
+import type { KeyCall, KeyReply } from "../objects/key-call.ts";
 import type { KeyObjectMethods } from "../objects/key-object.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import type { Operation } from "../operations/define-operation.ts";
@@ -29,9 +29,10 @@ import { actorOf } from "./actor.ts";
 import { type HttpContext, originOf, paramsOf, queryOf } from "./context.ts";
 import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
 import { isOverNewKeyLimit, RATE_PERIOD_MS } from "./new-key-limit.ts";
-import { callObject, isOverloaded } from "../objects/object-call.ts";
+import { callObject } from "../objects/object-call.ts";
 import { OWN_GROUP } from "../objects/advice.ts";
 import { met } from "./experience.ts";
+import { brokenCallCode, openReply } from "./open-reply.ts";
 import { prefersAsync, waitMsOf } from "./prefer.ts";
 import { problemResponse, shouldRetryHeaders } from "./problem-response.ts";
 
@@ -97,7 +98,9 @@ export const keyedOperation =
         }),
       );
     } catch (error) {
-      return brokenCall(c, key.value, startedAtMs, error);
+      const code = brokenCallCode(c, error);
+      met(c, OWN_GROUP, startedAtMs, { status: PROBLEMS[code].status, code }, true);
+      return openReply(c, key.value, { kind: "problem", code });
     }
     // A token may have been revoked while the request was held.
     const revoked = await checkRevocation(c, admitted.value);
@@ -106,40 +109,13 @@ export const keyedOperation =
     return toResponse(c, key.value, reply);
   };
 
-/** The object did not answer. Unless it refused the call, the request may have been carried out. */
-const brokenCall = (c: HttpContext, key: string, startedAtMs: number, error: unknown): Response => {
-  console.error(
-    JSON.stringify({
-      level: "error",
-      event: "object-call-broken",
-      requestId: c.get("latchkey.requestId"),
-      error: String(error),
-    }),
-  );
-  const code = isOverloaded(error) ? "temporarily-unavailable" : "outcome-unknown-yet";
-  met(c, OWN_GROUP, startedAtMs, { status: PROBLEMS[code].status, code }, true);
-  return problemResponse(c, code, { instance: keyPath(originOf(c), key) });
-};
-
 const parseBody = (bytes: Uint8Array): Result<Json, string> => {
   const text = decodeText(bytes);
   return text.ok ? parseJson(text.value) : fail(text.failure.detail);
 };
 
 const toResponse = (c: HttpContext, key: string, reply: KeyReply): Response => {
-  if (reply.kind === "problem") {
-    const { kind: _, code, ...details } = reply;
-    return problemResponse(c, code, { ...details, instance: keyPath(originOf(c), key) });
-  }
-  if (reply.kind === "accepted") {
-    const location = keyPath(originOf(c), key);
-    return c.json({ key, state: "in-flight", link: location }, 202, {
-      Location: location,
-      "Preference-Applied": "respond-async",
-      "Retry-After": String(retryAfterSeconds(reply.afterMs)),
-      "Cache-Control": "no-store",
-    });
-  }
+  if (reply.kind !== "outcome") return openReply(c, key, reply);
   const { status, headers, body } = reply.response;
   return new Response(body, {
     status,

@@ -6,12 +6,11 @@ import { z } from "zod";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { ISSUER_LENGTH_MAX, SEND_TIMEOUT_MS, TOKEN_ID_LENGTH_MAX } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
-import { parseJson } from "../kernel/json.ts";
 import { type AuditNote, writeAuditNote } from "../journal/audit-log.ts";
 import { admit } from "./access.ts";
 import { operatorOf } from "./actor.ts";
 import type { HttpContext } from "./context.ts";
-import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
+import { readJson } from "./input.ts";
 import { problemResponse } from "./problem-response.ts";
 import { revocations } from "./revocation.ts";
 
@@ -25,14 +24,8 @@ const jtiSchema = z.string().min(1).max(TOKEN_ID_LENGTH_MAX);
 export const revokeTokenRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["ops:act"]);
   if (!admitted.ok) return admitted.failure;
-  const media = checkMediaType(c.req.raw.headers);
-  if (!media.ok) return problemResponse(c, media.failure.code, media.failure);
-  const bytes = await readBytes(c.req.raw);
-  if (!bytes.ok) return problemResponse(c, bytes.failure.code, bytes.failure);
-  const text = decodeText(bytes.value);
-  if (!text.ok) return problemResponse(c, text.failure.code, text.failure);
-  const body = parseJson(text.value);
-  if (!body.ok) return problemResponse(c, "request-invalid", { detail: body.failure });
+  const body = await readJson(c);
+  if (!body.ok) return body.failure;
   const input = revocationInput.safeParse(body.value);
   const jti = jtiSchema.safeParse(c.req.param("jti"));
   if (!input.success || !jti.success) {

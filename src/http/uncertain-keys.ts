@@ -9,7 +9,7 @@ import { databasesOf, tenantName } from "../env.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { findRecords } from "../journal/journal.ts";
 import { listUncertain } from "../journal/settlements.ts";
-import { canonicalJson, parseJson } from "../kernel/json.ts";
+import { canonicalJson } from "../kernel/json.ts";
 import {
   PAGE_ROWS_DEFAULT,
   PAGE_ROWS_MAX,
@@ -23,7 +23,7 @@ import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { databaseFor } from "../objects/tenant-database.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
-import { checkMediaType, decodeText, readBytes } from "./json-body.ts";
+import { readJson } from "./input.ts";
 import { problemResponse } from "./problem-response.ts";
 
 export const uncertainKeysSearch = z.strictObject({
@@ -148,14 +148,8 @@ export const resolutionOutput = z.object({
 export const resolutionRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["ops:act"]);
   if (!admitted.ok) return admitted.failure;
-  const media = checkMediaType(c.req.raw.headers);
-  if (!media.ok) return problemResponse(c, media.failure.code, media.failure);
-  const bytes = await readBytes(c.req.raw);
-  if (!bytes.ok) return problemResponse(c, bytes.failure.code, bytes.failure);
-  const text = decodeText(bytes.value);
-  if (!text.ok) return problemResponse(c, text.failure.code, text.failure);
-  const body = parseJson(text.value);
-  if (!body.ok) return problemResponse(c, "request-invalid", { detail: body.failure });
+  const body = await readJson(c);
+  if (!body.ok) return body.failure;
   const input = resolutionInput.safeParse(body.value);
   const tenant = tenantName.safeParse(c.req.param("tenant"));
   const key = parseIdempotencyKey(c.req.param("key"), 1);

@@ -1,9 +1,8 @@
 /** What the Worker asks of a key object about an exchange, and what it gets: plain data and streams, safe to send by RPC. */
-import type { ProblemCode } from "../contract/problems.ts";
 import type { ExchangePolicy, ExchangeRequest, HeaderPairs } from "../gateway/exchange.ts";
 import type { Fingerprinted, MemberHashes } from "../idempotency/fingerprint.ts";
 import type { ResolutionRecord } from "../journal/settlements.ts";
-import type { JsonObject } from "../kernel/json.ts";
+import type { OpenReply } from "./key-call.ts";
 
 /** One keyed request whose effect is outside, authenticated and read. */
 export type ExchangeCall = UpstreamCall | OperationCall;
@@ -57,15 +56,7 @@ export type ExchangeReply =
       readonly body: ReadableStream<Uint8Array>;
       readonly expiresAtS: number;
     }
-  | { readonly kind: "accepted"; readonly afterMs: number }
-  /** Anything else; it is not stored. */
-  | {
-      readonly kind: "problem";
-      readonly code: ProblemCode;
-      readonly detail?: string;
-      readonly afterMs?: number;
-      readonly members?: JsonObject;
-    };
+  | OpenReply;
 
 /** What a person says of an uncertain key. */
 export type Resolution = {

@@ -63,6 +63,10 @@ export type KeyReply =
       readonly expiresAtS: number;
       readonly replayed: boolean;
     }
+  | OpenReply;
+
+/** There is no final outcome, or none that is told here. */
+export type OpenReply =
   /** Durable, and not done yet. */
   | { readonly kind: "accepted"; readonly afterMs: number }
   /** Anything else; it is not stored. */

@@ -11,14 +11,13 @@ import {
   listIssues,
 } from "../../journal/issues.ts";
 import { readScheduledState } from "../../journal/scheduled-state.ts";
-import { parseJson } from "../../kernel/json.ts";
 import { REASON_LENGTH_MAX, SEND_TIMEOUT_MS } from "../../kernel/limits.ts";
 import { withTimeout } from "../../kernel/timeout.ts";
 import { pageSearch } from "../../operations/define-query.ts";
 import { admit } from "../access.ts";
 import { operatorOf } from "../actor.ts";
 import type { HttpContext } from "../context.ts";
-import { checkMediaType, decodeText, readBytes } from "../json-body.ts";
+import { readJson } from "../input.ts";
 import { problemResponse } from "../problem-response.ts";
 import { databaseSearch, defineOpsRead } from "./ops-route.ts";
 
@@ -98,14 +97,8 @@ export const issueInput = z.strictObject({
 export const changeIssueRoute = async (c: HttpContext): Promise<Response> => {
   const admitted = await admit(c, ["ops:act"]);
   if (!admitted.ok) return admitted.failure;
-  const media = checkMediaType(c.req.raw.headers);
-  if (!media.ok) return problemResponse(c, media.failure.code, media.failure);
-  const bytes = await readBytes(c.req.raw);
-  if (!bytes.ok) return problemResponse(c, bytes.failure.code, bytes.failure);
-  const text = decodeText(bytes.value);
-  if (!text.ok) return problemResponse(c, text.failure.code, text.failure);
-  const body = parseJson(text.value);
-  if (!body.ok) return problemResponse(c, "request-invalid", { detail: body.failure });
+  const body = await readJson(c);
+  if (!body.ok) return body.failure;
   const input = issueInput.safeParse(body.value);
   if (!input.success) {
     return problemResponse(c, "request-invalid", { detail: "Send state and reason." });

@@ -29,10 +29,10 @@ type Grouped = {
   readonly sinceMs: number;
   /** By operation and what was answered. */
   readonly answers: Record<string, Counts>;
-  /** By the hash of a key; not of every key. */
-  readonly keys: Record<string, Counts>;
-  /** Members that another request with the key had otherwise, by its hash: names, never values. */
-  readonly differing: Record<string, readonly string[]>;
+  /** By key; not of every key. They are hashed when they are written down, and not for each request. */
+  readonly keys: Map<string, Counts>;
+  /** Members that another request with the key had otherwise, by key: names, never values. */
+  readonly differing: Map<string, readonly string[]>;
 };
 
 export type TallySetup = {
@@ -63,21 +63,25 @@ export class Tally {
     const what = wordFor(reply);
     this.#tenant = tenant;
     if (what === undefined) return;
-    const grouped = this.#grouped.get(tenant) ?? {
+    const grouped: Grouped = this.#grouped.get(tenant) ?? {
       object,
       sinceMs: this.#setup.clock(),
       answers: {},
-      keys: {},
-      differing: {},
+      keys: new Map(),
+      differing: new Map(),
     };
     this.#grouped.set(tenant, grouped);
     add((grouped.answers[request.operation] ??= {}), what);
-    const hash = keyHash(tenant, key);
-    const isRoom = Object.keys(grouped.keys).length < TALLY_KEYS_MAX;
-    if (isRoom || hash in grouped.keys) {
-      add((grouped.keys[hash] ??= {}), what);
-      const names = [...new Set([...(grouped.differing[hash] ?? []), ...differingIn(reply)])];
-      if (names.length > 0) grouped.differing[hash] = names.slice(0, TALLY_MEMBERS_MAX);
+    const known = grouped.keys.get(key);
+    if (known !== undefined || grouped.keys.size < TALLY_KEYS_MAX) {
+      const counts = known ?? {};
+      add(counts, what);
+      grouped.keys.set(key, counts);
+      const names = differingIn(reply);
+      if (names.length > 0) {
+        const all = new Set([...(grouped.differing.get(key) ?? []), ...names]);
+        grouped.differing.set(key, [...all].slice(0, TALLY_MEMBERS_MAX));
+      }
     }
     this.#flushSoon();
   }
@@ -141,13 +145,22 @@ export class Tally {
       number: this.#number,
       sinceMs,
       answers,
-      keys,
-      ...(Object.keys(differing).length === 0 ? {} : { differing }),
+      keys: byHash(tenant, keys),
+      ...(differing.size === 0 ? {} : { differing: byHash(tenant, differing) }),
     });
   }
 }
 
-const NOTHING: Grouped = { object: "", sinceMs: 0, answers: {}, keys: {}, differing: {} };
+const NOTHING: Grouped = {
+  object: "",
+  sinceMs: 0,
+  answers: {},
+  keys: new Map(),
+  differing: new Map(),
+};
+
+const byHash = <Value>(tenant: string, of: ReadonlyMap<string, Value>): Record<string, Value> =>
+  Object.fromEntries([...of].map(([key, value]) => [keyHash(tenant, key), value]));
 
 /** What met a key that was used, and changed nothing. */
 const CONFLICTS: ReadonlySet<ProblemCode> = new Set([

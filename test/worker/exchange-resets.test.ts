@@ -2,7 +2,12 @@
  * The real objects, reset while an exchange stands at a labelled point: the object's memory is gone, what it was about to
  * do does not happen, and its callers see a broken call. The API behind lives on, and counts.
  */
-import { abortAllDurableObjects, applyD1Migrations, reset } from "cloudflare:test";
+import {
+  abortAllDurableObjects,
+  applyD1Migrations,
+  reset,
+  runInDurableObject,
+} from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CrashPoint } from "../../src/kernel/crash-point.ts";
@@ -68,6 +73,14 @@ const send = async (call: ExchangeCall): Promise<Heard> =>
 const countOf = async ({ key }: ExchangeCall): Promise<number> =>
   (await env.UPSTREAM.fetch(`https://upstream.invalid/count/${key}`)).json();
 
+/** What the objects have written is on the disk: a write that is not, is lost with the object, and so is what it stands for. */
+const flushed = async (calls: readonly ExchangeCall[]): Promise<void> => {
+  for (const { object } of calls) {
+    const stub = env.KEY_OBJECT.getByName(object);
+    await runInDurableObject(stub, (_object, { storage }) => storage.sync());
+  }
+};
+
 /** Tries again, as a client would, until it hears something that stays. */
 const untilStanding = async (call: ExchangeCall): Promise<Heard> => {
   for (let tries = 0; tries < 500; tries++) {
@@ -106,6 +119,7 @@ describe("an object that is reset", () => {
       armed = point;
       const broken = Promise.allSettled(Object.values(calls).map(send));
       await until(() => reached === 3);
+      await flushed(Object.values(calls));
       await abortAllDurableObjects();
       armed = undefined;
       await broken;
@@ -139,6 +153,7 @@ describe("an object that is reset", () => {
     armed = "exchange-intent";
     const broken = send(call).catch(() => undefined);
     await until(() => reached === 1);
+    await flushed([call]);
     await abortAllDurableObjects();
     armed = undefined;
     await broken;

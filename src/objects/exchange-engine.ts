@@ -44,7 +44,6 @@ import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   BATCH_LIFE_MS,
   BODY_BYTES_MAX,
-  COMMIT_BUDGET_MS,
   EXCHANGE_ALARM_MS,
   EXCHANGE_FLIGHTS_MAX,
   GATHER_MOMENT_MS,
@@ -56,28 +55,21 @@ import {
   RETRY_FULL_MS,
   SEND_TIMEOUT_MS,
   UPSTREAM_RETRY_AFTER_MS_MAX,
-  WEBHOOK_ATTEMPTS_MAX,
-  WEBHOOK_PAUSE_MS,
-  WEBHOOK_PAUSE_MS_MAX,
   WEBHOOK_TIMEOUT_MS,
 } from "../kernel/limits.ts";
 import { Gather } from "../kernel/gather.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import type { Alarm } from "./alarm.ts";
 import { passedBody, type Spooled, spool, storedBody } from "./exchange-answer.ts";
-import type {
-  ExchangeCall,
-  ExchangeReply,
-  Resolution,
-  ResolutionReply,
-  UpstreamCall,
-} from "./exchange-call.ts";
+import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { type Exchange, keyRecordOf, type StepWork } from "./exchange-record.ts";
-import { postponed, postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
+import { postponedSettling, Settling, toSettle } from "./exchange-settling.ts";
 import { callRequest, type SendUpstream, statusRequest } from "./exchange-upstream.ts";
 import { Waiters } from "./exchange-waiters.ts";
-import { webhookRequest } from "./exchange-webhook.ts";
 import { type AfterFate, afterFate, type RunEnd, withoutOutcome } from "./run-decision.ts";
+import { claimOfCall, isUpstreams } from "./exchange-claim.ts";
+import { statusOfExchange } from "./exchange-status.ts";
+import { Telling } from "./exchange-telling.ts";
 import { Exchanges, type ExchangeStorage } from "./exchanges.ts";
 import { type ExternalSteps, invalid, type StepOutcome } from "./external-steps.ts";
 import type { Erasure, KeyStatus } from "./key-call.ts";
@@ -149,6 +141,7 @@ export class ExchangeEngine {
   readonly #setup: ExchangeEngineSetup;
   readonly #exchanges: Exchanges;
   readonly #settling: Settling;
+  readonly #telling: Telling;
   readonly #flights = new Map<string, Flight>();
   /** Told once an exchange is closed: of a problem if that is all there is to tell. */
   readonly #waiters = new Waiters<ExchangeReply | "look-again">();
@@ -160,6 +153,7 @@ export class ExchangeEngine {
     this.#setup = setup;
     this.#exchanges = new Exchanges(setup.storage);
     this.#settling = new Settling({ ...setup, exchanges: this.#exchanges });
+    this.#telling = new Telling({ ...setup, exchanges: this.#exchanges });
   }
 
   /** Answers one keyed request: calls the upstream once, replays its answer, or says why not. */
@@ -380,7 +374,7 @@ export class ExchangeEngine {
     const { clock, randomness, steps } = this.#setup;
     const nowMs = clock();
     if (call.operation === undefined) {
-      return { policy: call.policy, submission: () => Promise.resolve(submissionOf(call, nowMs)) };
+      return { policy: call.policy, submission: () => Promise.resolve(claimOfCall(call, nowMs)) };
     }
     const valid = steps.validate(call.operation);
     if (!valid.ok) return problem("request-invalid", { members: invalid(valid.failure) });
@@ -653,7 +647,7 @@ export class ExchangeEngine {
     await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
     if (CRASH_POINTS) await crashPoint("exchange-stored");
     this.#settling.soon(key);
-    this.#tellSoon(stored);
+    this.#telling.soon(stored);
     const { status, headers } = answer;
     const { expiresAtS } = stored;
     if (spooled.kind === "whole") {
@@ -715,7 +709,7 @@ export class ExchangeEngine {
     if (stored === undefined) return this.#standing(key);
     await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
     if (CRASH_POINTS) await crashPoint("exchange-stored");
-    this.#tellSoon(stored);
+    this.#telling.soon(stored);
     await this.#settling.tried(key);
     const { expiresAtS } = stored;
     return { kind: "answer", ...answer, body, expiresAtS, replayed: false };
@@ -985,7 +979,7 @@ export class ExchangeEngine {
       );
       await this.#settling.now(key);
     }
-    if (telling !== null && telling.dueAtMs <= nowMs) await this.#tell(exchange);
+    if (telling !== null && telling.dueAtMs <= nowMs) await this.#telling.now(exchange);
     if (state.kind === "calling" || state.kind === "paused")
       await drain(await this.#heal(exchange).reply);
   }
@@ -1035,79 +1029,11 @@ export class ExchangeEngine {
     this.#exchanges.storageGone();
   }
 
-  #tellSoon(exchange: Exchange): void {
-    if (exchange.telling !== null) this.#setup.keepAlive(this.#tell(exchange));
-  }
-
-  /** One try to tell of an outcome. Never rejects, and never touches it. */
-  async #tell(exchange: Exchange): Promise<void> {
-    const { clock, post, secretNamed, alert, alarm } = this.#setup;
-    const { key, nonce, hook, telling, route } = exchange;
-    if (hook === null || telling === null) return;
-    try {
-      await alarm.load();
-      // Before it is sent, so that a try that kills us counts, too.
-      const later = postponed(telling, clock(), WEBHOOK_PAUSE_MS, WEBHOOK_PAUSE_MS_MAX);
-      const recorded = this.#exchanges.update(key, nonce, (now) =>
-        now.telling?.tries === telling.tries ? { exchange: { ...now, telling: later } } : undefined,
-      );
-      // Another try is under way.
-      if (recorded === undefined) return;
-      await alarm.noLaterThan(later.dueAtMs);
-      let isTold = false;
-      try {
-        const secret = secretNamed(hook.secretName);
-        if (secret === undefined) throw new Error(`The secret ${hook.secretName} is not set.`);
-        const response = await post(webhookRequest(exchange, secret, clock()));
-        await response.body?.cancel();
-        isTold = response.ok;
-        if (!isTold) alert("webhook-refused", { route, status: response.status });
-      } catch (error) {
-        alert("webhook-failed", { route, error: String(error) });
-      }
-      if (!isTold && later.tries < WEBHOOK_ATTEMPTS_MAX) return;
-      if (!isTold) alert("webhook-abandoned", { route, tries: later.tries });
-      this.#exchanges.update(key, nonce, (now) => ({ exchange: { ...now, telling: null } }));
-    } catch (error) {
-      alert("webhook-failed", { route, error: String(error) });
-    }
-  }
-
   /** What a client may know of an exchange of this object; undefined if there is none. Reads only. */
   lookUp(key: string): KeyStatus | undefined {
     const exchange = this.#exchanges.find(key);
     if (exchange === undefined) return undefined;
-    const { state, route, answer, link, createdAtMs, expiresAtS, left, work } = exchange;
-    const known = {
-      operation: route,
-      attempts: state.sends,
-      link,
-      createdAtMs,
-    };
-    switch (state.kind) {
-      case "calling":
-      case "paused":
-      case "free":
-        return { ...known, state: "in-flight", afterMs: this.#afterMs(key) };
-      case "uncertain":
-        return { ...known, state: "uncertain" };
-      case "final": {
-        const expired = left === "expired" || isExpired(exchange, this.#setup.clock());
-        return {
-          ...known,
-          state: expired ? "expired" : "completed",
-          expiresAtS,
-          ...(answer === null
-            ? {}
-            : {
-                outcome: {
-                  status: answer.status,
-                  refusal: state.stored ? (work?.ended?.refusal ?? null) : "response-not-stored",
-                },
-              }),
-        };
-      }
-    }
+    return statusOfExchange(exchange, this.#setup.clock(), () => this.#afterMs(key));
   }
 
   /** Erases the stored answer: the journal first, then here. Undefined if this object has no such exchange. */
@@ -1178,7 +1104,7 @@ export class ExchangeEngine {
       if (stored !== undefined) {
         await alarm.noLaterThan(stored.settling?.dueAtMs ?? nowMs);
         this.#waiters.wake(key, "look-again");
-        this.#tellSoon(stored);
+        this.#telling.soon(stored);
         await this.#settling.now(key);
         return { kind: "resolved" };
       }
@@ -1283,41 +1209,6 @@ const claimOf = ({
   expiresAtS: record.expiresAtS,
   forgetAtS,
 });
-
-/** About what a claim adds to a batch, bytes. */
-const CLAIM_BYTES = 2_000;
-
-/** What the journal calls an exchange. Operations have no slash in their names. */
-const operationOf = (route: string): string => `upstream/${route}`;
-
-/** Whether the row's answer is the upstream's own, whose bytes are in the object. */
-const isUpstreams = (operation: string): boolean => operation.startsWith(operationOf(""));
-
-const submissionOf = (call: UpstreamCall, nowMs: number): Submission => {
-  const { policy } = call;
-  const expiresAtS = wholeSeconds(nowMs) + policy.keyLifetimeSeconds;
-  return {
-    tenant: call.tenant,
-    key: call.key,
-    operation: operationOf(policy.route),
-    by: { actor: call.actor, requestId: call.requestId },
-    fingerprintVersion: call.fingerprintVersion,
-    fingerprint: call.fingerprint,
-    members: call.members,
-    object: call.object,
-    opens: true,
-    plan: { guards: [], effects: [], answer: { status: 200, body: {}, link: "" } },
-    answerBody: "{}",
-    bytes: CLAIM_BYTES,
-    createdAtMs: nowMs,
-    expiresAtS,
-    forgetAtS: expiresAtS + policy.tombstoneSeconds,
-    deadlineMs: nowMs + COMMIT_BUDGET_MS,
-    // It has no guards, and nothing that a constraint could refuse but the row itself.
-    refusalDocument: (code, detail) => ({ code, status: 500, detail: detail ?? code }),
-    refusalOf: () => "operation-failed",
-  };
-};
 
 /** Seconds or a date (RFC 9110 section 10.2.3), in milliseconds from now, bounded; undefined if it says nothing. */
 const retryAfterOf = (headers: Headers, nowMs: number): number | undefined => {

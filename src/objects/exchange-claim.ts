@@ -1,0 +1,40 @@
+/** The journal's claim for a call to an upstream: it holds nothing, and has no answer of its own. */
+import type { Submission } from "../journal/submission.ts";
+import { wholeSeconds } from "../kernel/clock.ts";
+import { COMMIT_BUDGET_MS } from "../kernel/limits.ts";
+import type { UpstreamCall } from "./exchange-call.ts";
+
+/** About what a claim adds to a batch, bytes. */
+const CLAIM_BYTES = 2_000;
+
+/** What the journal calls an exchange. Operations have no slash in their names. */
+const operationOf = (route: string): string => `upstream/${route}`;
+
+/** Whether the row's answer is the upstream's own, whose bytes are in the object. */
+export const isUpstreams = (operation: string): boolean => operation.startsWith(operationOf(""));
+
+export const claimOfCall = (call: UpstreamCall, nowMs: number): Submission => {
+  const { policy } = call;
+  const expiresAtS = wholeSeconds(nowMs) + policy.keyLifetimeSeconds;
+  return {
+    tenant: call.tenant,
+    key: call.key,
+    operation: operationOf(policy.route),
+    by: { actor: call.actor, requestId: call.requestId },
+    fingerprintVersion: call.fingerprintVersion,
+    fingerprint: call.fingerprint,
+    members: call.members,
+    object: call.object,
+    opens: true,
+    plan: { guards: [], effects: [], answer: { status: 200, body: {}, link: "" } },
+    answerBody: "{}",
+    bytes: CLAIM_BYTES,
+    createdAtMs: nowMs,
+    expiresAtS,
+    forgetAtS: expiresAtS + policy.tombstoneSeconds,
+    deadlineMs: nowMs + COMMIT_BUDGET_MS,
+    // It has no guards, and nothing that a constraint could refuse but the row itself.
+    refusalDocument: (code, detail) => ({ code, status: 500, detail: detail ?? code }),
+    refusalOf: () => "operation-failed",
+  };
+};

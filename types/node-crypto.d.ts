@@ -17,6 +17,8 @@ declare module "node:crypto" {
   }
 
   export function createHash(algorithm: Algorithm): Digest;
+  /** In one call, without an object for it. */
+  export function hash(algorithm: Algorithm, data: string | Bytes, encoding: Encoding): string;
   export function createHmac(algorithm: Algorithm, key: string | Bytes): Digest;
 
   /** @throws RangeError when the two differ in length: compare digests, never raw input. */

@@ -12,8 +12,8 @@
  *
  * Every version that a living key or tombstone may carry stays computable: add a version, never edit one.
  */
-import { createHash, createHmac } from "node:crypto";
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
+import { keyedHash, sha256Of } from "../kernel/hash.ts";
 import { canonicalJson, isJsonObject, type Json, parseJson } from "../kernel/json.ts";
 import { GATEWAY_MEMBER_NAMES_BYTES_MAX, GATEWAY_MEMBERS_MAX } from "../kernel/limits.ts";
 import { utf8Bytes } from "../kernel/utf8.ts";
@@ -57,19 +57,17 @@ type Read = {
 
 /** One canonical JSON array: unambiguous, because every part is delimited by JSON itself. */
 const fingerprintV1 = ({ method, path, query, type, content }: Read): string =>
-  createHash("sha256")
-    .update(
-      canonicalJson([
-        "latchkey-exchange-1",
-        method,
-        path,
-        query,
-        type,
-        content.kind,
-        contentJson(content),
-      ]),
-    )
-    .digest("hex");
+  sha256Of(
+    canonicalJson([
+      "latchkey-exchange-1",
+      method,
+      path,
+      query,
+      type,
+      content.kind,
+      contentJson(content),
+    ]),
+  );
 
 const contentJson = (content: Content): Json => {
   switch (content.kind) {
@@ -78,7 +76,7 @@ const contentJson = (content: Content): Json => {
     case "form":
       return sortedByName(content.pairs);
     case "multipart":
-      return content.parts.map(({ headers, body }) => [headers, sha256(body)]);
+      return content.parts.map(({ headers, body }) => [headers, sha256Of(body)]);
     case "bytes":
       return content.sha256;
   }
@@ -104,7 +102,7 @@ const readContent = ({ method, target, headers, body }: ExchangeRequest): Read =
     type: plain ? [essence] : [essence, charset, encoding],
     content: (plain ? structured(essence, contentType, body) : undefined) ?? {
       kind: "bytes",
-      sha256: sha256(body),
+      sha256: sha256Of(body),
     },
   };
 };
@@ -139,8 +137,7 @@ const memberHashes = (
   { method, path, query, type, content }: Read,
   secret: string,
 ): MemberHashes => {
-  const hash = (value: Json): string =>
-    createHmac("sha256", secret).update(canonicalJson(value)).digest("base64url").slice(0, 8);
+  const hash = (value: Json): string => keyedHash(secret, canonicalJson(value));
   const parts = namedParts(content);
   const isFew =
     parts.length <= GATEWAY_MEMBERS_MAX &&
@@ -171,7 +168,7 @@ const namedParts = (content: Content): (readonly [string, Json])[] => {
         ...grouped(
           content.parts.map(
             ({ name, headers, body }, i) =>
-              [name ?? `(part ${i + 1})`, [headers, sha256(body)]] as const,
+              [name ?? `(part ${i + 1})`, [headers, sha256Of(body)]] as const,
           ),
         ),
       ];
@@ -229,5 +226,3 @@ const strictText = (bytes: Uint8Array): string | undefined => {
     return undefined;
   }
 };
-
-const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");

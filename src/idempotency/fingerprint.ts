@@ -5,7 +5,7 @@
  *
  * Every version that a living key or tombstone may carry stays computable: add a version, never edit one.
  */
-import { createHash, createHmac } from "node:crypto";
+import { keyedHash, sha256Of } from "../kernel/hash.ts";
 import { canonicalJson, isJsonObject, type Json } from "../kernel/json.ts";
 
 export const FINGERPRINT_VERSION = 1;
@@ -27,20 +27,14 @@ export const fingerprint = (
 
 /** One canonical JSON array: unambiguous, because every part is delimited by JSON itself. */
 const fingerprintV1 = ({ operation, params, query, body }: Fingerprinted): string =>
-  createHash("sha256")
-    .update(canonicalJson(["latchkey-fingerprint-1", operation, params, sortedPairs(query), body]))
-    .digest("hex");
+  sha256Of(canonicalJson(["latchkey-fingerprint-1", operation, params, sortedPairs(query), body]));
 
 /** Keyed hashes of the top-level parts, so that a mismatch can name the member and never the value. */
 export type MemberHashes = { readonly [member: string]: string };
 
-/**
- * 48 bits a member: a chance of 1 in 10^14 to call two values one, which would only leave a name out.
- * Keyed, because the values (amounts, names) are guessable.
- */
+/** Keyed, because the values (amounts, names) are guessable. Two that hash alike would only leave a name out. */
 export const memberHashes = (request: Fingerprinted, secret: string): MemberHashes => {
-  const hash = (value: Json): string =>
-    createHmac("sha256", secret).update(canonicalJson(value)).digest("base64url").slice(0, 8);
+  const hash = (value: Json): string => keyedHash(secret, canonicalJson(value));
   const members: Record<string, string> = { "(operation)": request.operation };
   if (Object.keys(request.params).length > 0) members["(path)"] = hash(request.params);
   if (request.query.length > 0) members["(query)"] = hash(sortedPairs(request.query));

@@ -1,15 +1,14 @@
 /**
  * The audit log's rows, and who writes them. A row is written in the transaction that makes what it tells of, and under
- * the same condition, so there is one row for each, however often a batch is sent or delivered. Rows are never changed.
+ * the same condition, so there is one row for each, however often a batch is sent or delivered. That of a claim is
+ * written by a trigger of the journal (migration 0010). Rows are never changed.
  *
  * No value of a request is in it, no answer and no key: the key's hash, the operation, the outcome, and what was made.
  */
 import { z } from "zod";
 import type { JsonObject } from "../kernel/json.ts";
-import { keyHash } from "../kernel/hash.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
-import type { Send } from "./statements.ts";
 
 export const AUDIT_KINDS = [
   "effect",
@@ -64,29 +63,6 @@ export type AuditNote = AuditActor & {
 };
 
 /**
- * The last statement of a group's batch: a row for each of its claims. It asks for each send's own nonce and its first
- * delivery, like the effects do, so what comes late or twice adds nothing; and a claim that was not made has no row.
- * `ms` is from the request's start by the Worker's clock to the commit by the database's: to see how it goes, not to
- * decide anything by.
- */
-export const auditOfGroup = (sends: readonly Send[]): Sql => {
-  const claims = sends.map(({ submission, nonce }) => ({
-    t: submission.tenant,
-    k: submission.key,
-    n: nonce,
-    h: keyHash(submission.tenant, submission.key),
-    a: submission.by.actor,
-    r: submission.by.requestId,
-  }));
-  return sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link, detail)
-SELECT j.created_at_ms, j.tenant, CASE WHEN j.state = 'in-flight' THEN 'started' WHEN j.refusal IS NULL THEN 'effect' ELSE 'refusal' END,
-  j.operation, c.value ->> 'a', c.value ->> 'r', c.value ->> 'h', j.status, j.refusal, j.link,
-  json_object('attempt', j.attempt, 'ms', MAX(0, CAST(unixepoch('subsec') * 1000 AS INTEGER) - j.created_at_ms))
-FROM json_each(${JSON.stringify(claims)}) AS c CROSS JOIN journal AS j
-WHERE j.tenant = c.value ->> 't' AND j.key = c.value ->> 'k' AND j.nonce = c.value ->> 'n' AND j.deliveries = 1`;
-};
-
-/**
  * A row of its own. To be put into the batch of what it tells of.
  * @param onlyIf what has to hold in the database at that moment; always, unless given
  */
@@ -96,18 +72,34 @@ SELECT ${note.atMs}, ${note.tenant}, ${note.kind}, ${note.operation}, ${note.act
   ${note.status ?? null}, ${note.code ?? null}, ${note.link ?? null}, ${note.detail === undefined ? null : JSON.stringify(note.detail)}
 WHERE ${onlyIf}`;
 
+/** What became of a claim whose effect is outside the database, and the open row that it settles. */
+export type AuditedSettlement = Pick<
+  AuditNote,
+  "kind" | "actor" | "atMs" | "keyHash" | "status" | "code" | "link"
+> & {
+  readonly key: string;
+  /** Of the claim. */
+  readonly nonce: string;
+  /** A row that knows of a later one is not this one's to settle. */
+  readonly attempt: number;
+  /** The states that it settles the row from. */
+  readonly from: readonly string[];
+};
+
 /**
- * What became of a claim whose effect is outside the database. To be put into the batch before the row changes: it is
- * written if the row is still open, which is when it changes.
- * @param open the row, as long as it may be settled
+ * To be put into the batch before the rows change: a row is written for each claim that is still open, which is when it
+ * changes.
  */
-export const auditOfSettlement = (
-  settled: Pick<AuditNote, "kind" | "actor" | "atMs" | "keyHash" | "status" | "code" | "link">,
-  open: Sql,
+export const auditOfSettlements = (
+  tenant: string,
+  settlements: readonly AuditedSettlement[],
 ): Sql =>
   sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, code, link)
-SELECT ${settled.atMs}, tenant, ${settled.kind}, operation, ${settled.actor}, '', ${settled.keyHash ?? null}, ${settled.status ?? null},
-  ${settled.code ?? null}, ${settled.link ?? null} FROM journal WHERE ${open}`;
+SELECT c.value ->> 'atMs', j.tenant, c.value ->> 'kind', j.operation, c.value ->> 'actor', '', c.value ->> 'keyHash', c.value ->> 'status',
+  c.value ->> 'code', c.value ->> 'link'
+FROM json_each(${JSON.stringify(settlements)}) AS c CROSS JOIN journal AS j
+WHERE j.tenant = ${tenant} AND j.key = c.value ->> 'key' AND j.nonce = c.value ->> 'nonce' AND j.attempt <= c.value ->> 'attempt'
+  AND j.state IN (SELECT f.value FROM json_each(c.value, '$.from') AS f)`;
 
 /** A grouped row of what changed nothing. */
 export const tallyNote = (tenant: string, atMs: number, detail: JsonObject): Sql =>

@@ -39,11 +39,11 @@ import {
   sentUnder,
   type Standing,
 } from "./commit-decision.ts";
-import { auditOfGroup } from "./audit-log.ts";
 import { classifyFailure, type Database, type DatabaseFailure, statement } from "./database.ts";
 import { findRecords } from "./journal.ts";
 import { type JournalEntry, parseClaimRow } from "./record-row.ts";
-import { type Send, statementWeight, statementsOf } from "./statements.ts";
+import { batchOf, type SendResults } from "./group-statements.ts";
+import { type Send, statementWeight } from "./statements.ts";
 import type { Fate, Submission } from "./submission.ts";
 
 export type GroupCommitSetup = {
@@ -244,12 +244,10 @@ export class GroupCommit {
         ...(pending.forcedRefusal ? { forcedRefusal: pending.forcedRefusal } : {}),
       };
     });
-    const statements = sends.map(statementsOf);
+    const { statements, resultsOf } = batchOf(sends);
     let results: D1Result[];
     try {
-      const batch = db.batch(
-        [...statements.flat(), auditOfGroup(sends)].map((one) => statement(db, one)),
-      );
+      const batch = db.batch(statements.map((one) => statement(db, one)));
       if (CRASH_POINTS) await crashPoint("batch-sent");
       results = await withTimeout(batch, SEND_TIMEOUT_MS);
     } catch (error) {
@@ -259,26 +257,21 @@ export class GroupCommit {
     }
     noteSize(db, results);
     if (CRASH_POINTS) await crashPoint("batch-committed");
-    let at = 0;
-    group.forEach((pending, i) => {
-      const count = statements[i]?.length ?? 0;
-      this.#settleFrom(pending, sends[i], results.slice(at, at + count));
-      at += count;
-    });
+    const resultsBySend = resultsOf(results);
+    group.forEach((pending, i) => this.#settleFrom(pending, sends[i], resultsBySend[i]));
     return undefined;
   }
 
   /** From the results of one operation's statements. No row from the claim: taken or stale, the lookup tells. */
-  #settleFrom(pending: Pending, send: Send | undefined, results: readonly D1Result[]): void {
-    const claimed = results[0]?.results[0];
-    if (claimed === undefined || send === undefined) return;
+  #settleFrom(pending: Pending, send: Send | undefined, results: SendResults | undefined): void {
+    if (results?.claimed === undefined || send === undefined) return;
     const { answer } = pending.submission.plan;
-    const computed = answer.computed === undefined ? undefined : results.at(-1)?.results[0];
+    const computed = answer.computed === undefined ? undefined : results.rest.at(-1)?.results[0];
     const { submission, nonce, attempt } = send;
-    const entry = parseClaimRow(claimed, computed, submission, nonce, attempt);
+    const entry = parseClaimRow(results.claimed, computed, submission, nonce, attempt);
     if (entry.refusal === null && pending.forcedRefusal === undefined) {
       pending.submission.plan.effects.forEach((effect, i) => {
-        if (effect.kind === "update" && results[i + 1]?.meta.changes === 0) {
+        if (effect.kind === "update" && results.rest[i]?.meta.changes === 0) {
           this.#setup.alert("effect-found-no-row", {
             operation: pending.submission.operation,
             table: effect.table,

@@ -9,7 +9,7 @@ import { type Sql, sql } from "../kernel/sql.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
 
 /** The newest file of `migrations/`; a test compares. */
-export const NEWEST_MIGRATION = "0009_console.sql";
+export const NEWEST_MIGRATION = "0010_claims_audited.sql";
 
 /** The migration that is not applied yet, undefined if all are. Throws if the database does not answer. */
 export const missingMigration = async (db: Database): Promise<string | undefined> => {
@@ -39,6 +39,10 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
   {
     file: "0007_audit.sql",
     probe: sql`SELECT seq, detail FROM audit LIMIT 0`,
+  },
+  {
+    file: "0010_claims_audited.sql",
+    probe: sql`SELECT actor, request_id, key_hash FROM journal LIMIT 0`,
   },
 ];
 

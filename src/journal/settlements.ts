@@ -7,9 +7,9 @@ import { z } from "zod";
 import type { StoredResponse } from "../idempotency/stored-response.ts";
 import type { Effect } from "../kernel/plan.ts";
 import { keyHash } from "../kernel/hash.ts";
-import { sql, type Sql, trusted } from "../kernel/sql.ts";
+import { sql, type Sql } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
-import { auditOfSettlement, BY_SERVICE } from "./audit-log.ts";
+import { auditOfSettlements, BY_SERVICE } from "./audit-log.ts";
 import type { JournalPlace } from "./journal.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { effectStatement, RECORD_COLUMNS } from "./statements.ts";
@@ -53,67 +53,124 @@ export type Settlement = {
   readonly effects?: readonly Effect[];
 };
 
-/** Settles rows of one tenant, in one transaction; gives back how they stand afterwards. */
+/**
+ * Settles rows of one tenant, in one transaction; gives back whose claim each key is afterwards, by nonce. What happens
+ * in the database with a settlement asks for the open row, and so does its audit row: both come before the row changes.
+ * The changes themselves are one statement for all keys, because each is about its own row alone.
+ */
 export const settleRecords = async (
   db: Database,
   settlements: readonly Settlement[],
   nowMs: number,
-): Promise<Map<string, JournalEntry>> => {
+): Promise<Map<string, string>> => {
   const [first] = settlements;
   if (first === undefined) return new Map();
-  const keys = JSON.stringify(settlements.map(({ key }) => key));
-  const results = await db.batch([
-    ...settlements.flatMap((one) => statementsOf(one, nowMs)).map((one) => statement(db, one)),
-    statement(
-      db,
-      sql`SELECT ${RECORD_COLUMNS} FROM journal WHERE tenant = ${first.tenant} AND key IN (SELECT value FROM json_each(${keys}))`,
-    ),
-  ]);
-  const entries = (results.at(-1)?.results ?? []).map(parseRecordRow);
-  return new Map(entries.map((entry) => [entry.key, entry]));
+  const { tenant } = first;
+  const results = await db.batch(
+    settlementStatements(tenant, settlements, nowMs).map((one) => statement(db, one)),
+  );
+  const rows = (results.at(-1)?.results ?? []).map((row) => claimed.parse(row));
+  return new Map(rows.map(({ key, nonce }) => [key, nonce]));
 };
 
-const statementsOf = (settlement: Settlement, nowMs: number): Sql[] => {
-  const { tenant, key, nonce, attempt, to, resolution } = settlement;
-  const open = sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND attempt <= ${attempt} AND state IN ${trusted(to.state === "uncertain" ? "('in-flight')" : "('in-flight', 'uncertain')")}`;
-  // Before the row changes, so that they are applied if, and only if, it is this that changes it.
-  const effects = (settlement.effects ?? []).map((effect) => effectStatement(tenant, effect, open));
-  // Likewise: it is part of the audit only if it is what settles the row.
-  const note = auditOfSettlement(
-    {
-      kind: resolution === null ? "outcome" : "resolution",
-      actor: resolution?.by ?? BY_SERVICE.actor,
-      atMs: nowMs,
-      keyHash: keyHash(tenant, key),
-      status: to.state === "final" ? to.status : null,
-      code: codeOf(to),
-      link: to.state === "final" ? to.link : null,
-    },
-    open,
-  );
-  const audit =
-    resolution === null
-      ? [note]
-      : [
-          note,
-          sql`INSERT INTO resolutions (tenant, key, nonce, outcome, status, digest, reason, decided_by, decided_at_ms) SELECT ${tenant}, ${key}, ${nonce}, ${resolution.outcome}, ${resolution.status}, ${resolution.digest}, ${resolution.reason}, ${resolution.by}, ${resolution.atMs} WHERE EXISTS (SELECT 1 FROM journal WHERE ${open}) ON CONFLICT DO NOTHING`,
-        ];
-  switch (to.state) {
-    case "final":
-      return [
-        ...audit,
-        ...effects,
-        sql`UPDATE journal SET state = 'final', attempt = ${attempt}, status = ${to.status}, refusal = ${to.refusal}, headers = ${JSON.stringify(to.headers)}, body = ${to.body}, link = ${to.link}, expires_at_s = ${to.expiresAtS}, forget_at_s = ${to.forgetAtS} WHERE ${open}`,
-      ];
-    case "uncertain":
-      return [
-        ...audit,
-        sql`UPDATE journal SET state = 'uncertain', attempt = ${attempt} WHERE ${open}`,
-      ];
-    case "free":
-      return [...audit, ...effects, sql`DELETE FROM journal WHERE ${open}`];
-  }
+/** The last one gives back key and nonce of every row that is there. */
+export const settlementStatements = (
+  tenant: string,
+  settlements: readonly Settlement[],
+  nowMs: number,
+): Sql[] => {
+  const keys = JSON.stringify(settlements.map(({ key }) => key));
+  return [
+    auditOfSettlements(
+      tenant,
+      settlements.map((one) => auditedAs(one, nowMs)),
+    ),
+    ...settlements.flatMap(togetherWith),
+    ...changes(settlements),
+    sql`SELECT key, nonce FROM journal WHERE tenant = ${tenant} AND key IN (SELECT value FROM json_each(${keys}))`,
+  ];
 };
+
+const claimed = z.object({ key: z.string(), nonce: z.string() });
+
+const auditedAs = ({ tenant, key, nonce, attempt, to, resolution }: Settlement, nowMs: number) => ({
+  key,
+  nonce,
+  attempt,
+  from: settlesFrom(to),
+  kind: resolution === null ? ("outcome" as const) : ("resolution" as const),
+  actor: resolution?.by ?? BY_SERVICE.actor,
+  atMs: nowMs,
+  keyHash: keyHash(tenant, key),
+  status: to.state === "final" ? to.status : null,
+  code: codeOf(to),
+  link: to.state === "final" ? to.link : null,
+});
+
+/** The states that a row may be settled from. The first final state stands. */
+const settlesFrom = (to: Settlement["to"]): readonly string[] =>
+  to.state === "uncertain" ? ["in-flight"] : ["in-flight", "uncertain"];
+
+/** The row, as long as it may be settled so. */
+const openRow = ({ tenant, key, nonce, attempt, to }: Settlement): Sql =>
+  sql`tenant = ${tenant} AND key = ${key} AND nonce = ${nonce} AND attempt <= ${attempt} AND state IN (SELECT value FROM json_each(${JSON.stringify(settlesFrom(to))}))`;
+
+/** What is done together with the change of a row, and before it, so that it is done if, and only if, the row changes. */
+const togetherWith = (settlement: Settlement): Sql[] => {
+  const { tenant, key, nonce, resolution: r } = settlement;
+  const open = openRow(settlement);
+  const effects = (settlement.effects ?? []).map((effect) => effectStatement(tenant, effect, open));
+  if (r === null) return effects;
+  return [
+    sql`INSERT INTO resolutions (tenant, key, nonce, outcome, status, digest, reason, decided_by, decided_at_ms) SELECT ${tenant}, ${key}, ${nonce}, ${r.outcome}, ${r.status}, ${r.digest}, ${r.reason}, ${r.by}, ${r.atMs} WHERE EXISTS (SELECT 1 FROM journal WHERE ${open}) ON CONFLICT DO NOTHING`,
+    ...effects,
+  ];
+};
+
+const changes = (settlements: readonly Settlement[]): Sql[] => {
+  const kept = settlements.flatMap((one) =>
+    one.to.state === "free" ? [] : [changeOf(one, one.to)],
+  );
+  const freed = settlements.filter(({ to }) => to.state === "free");
+  return [
+    ...(kept.length === 0
+      ? []
+      : [
+          sql`UPDATE journal SET state = c.value ->> 's', attempt = c.value ->> 'a', status = COALESCE(c.value ->> 'status', status),
+  refusal = c.value ->> 'refusal', headers = c.value ->> 'headers', body = COALESCE(c.value ->> 'body', body), link = c.value ->> 'link',
+  expires_at_s = COALESCE(c.value ->> 'expires', expires_at_s), forget_at_s = COALESCE(c.value ->> 'forget', forget_at_s)
+FROM json_each(${JSON.stringify(kept)}) AS c
+WHERE tenant = c.value ->> 't' AND journal.key = c.value ->> 'k' AND nonce = c.value ->> 'n' AND attempt <= c.value ->> 'a'
+  AND state IN (SELECT f.value FROM json_each(c.value, '$.from') AS f)`,
+        ]),
+    ...freed.map((one) => sql`DELETE FROM journal WHERE ${openRow(one)}`),
+  ];
+};
+
+/** An uncertain row keeps what it has: only its state changes. */
+const changeOf = (
+  { tenant, key, nonce, attempt }: Settlement,
+  to: Exclude<Settlement["to"], { state: "free" }>,
+) => ({
+  // The tenant, too, is told by the list: else SQLite walks the tenant's rows, and looks for each in the list.
+  t: tenant,
+  k: key,
+  n: nonce,
+  a: attempt,
+  s: to.state,
+  from: settlesFrom(to),
+  ...(to.state === "final"
+    ? {
+        status: to.status,
+        refusal: to.refusal,
+        headers: JSON.stringify(to.headers),
+        body: to.body,
+        link: to.link,
+        expires: to.expiresAtS,
+        forget: to.forgetAtS,
+      }
+    : {}),
+});
 
 /** What the audit log calls an end that is no success. */
 const codeOf = (to: Settlement["to"]): string | null => {

@@ -11,6 +11,7 @@
  * Every value is a parameter; table and column names come from the operations' source.
  */
 import { REFUSAL_HEADERS, answerHeaders } from "../idempotency/stored-response.ts";
+import { keyHash } from "../kernel/hash.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import type { Computed, Condition, Effect, Row } from "../kernel/plan.ts";
 import { joinSql, type Sql, sql, trusted } from "../kernel/sql.ts";
@@ -31,7 +32,7 @@ export type Send = {
  * What a claim gives back: all that SQL decided. The rest of the row is as it was submitted, and so is the body where
  * it is null here; a second delivery finds the one that the first has completed.
  */
-const VERDICT = trusted(
+export const VERDICT = trusted(
   "refusal, status, CASE WHEN refusal IS NULL AND deliveries = 1 THEN NULL ELSE body END AS body",
 );
 
@@ -101,7 +102,7 @@ const claim = (send: Send): Sql => {
   return sql`
 WITH judged(verdict) AS MATERIALIZED (SELECT ${verdict})
 INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, members, object, nonce, attempt, state,
-  created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link)
+  created_at_ms, expires_at_s, forget_at_s, refusal, status, headers, body, link, actor, request_id, key_hash)
 SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.fingerprint}, ${JSON.stringify(s.members)},
   ${s.object}, ${send.nonce}, ${send.attempt},
   CASE WHEN verdict IS NULL THEN ${trusted(`'${accepted.state}'`)} ELSE 'final' END, ${s.createdAtMs}, ${s.expiresAtS}, ${s.forgetAtS},
@@ -109,7 +110,7 @@ SELECT ${s.tenant}, ${s.key}, ${s.operation}, ${s.fingerprintVersion}, ${s.finge
   CASE WHEN verdict IS NULL THEN ${trusted(String(answer.status))} ELSE ${refused(".status")} END,
   CASE WHEN verdict IS NULL THEN ${accepted.headers} ELSE ${trusted(REFUSAL_HEADERS_LITERAL)} END,
   CASE WHEN verdict IS NULL THEN ${accepted.body} ELSE ${refused("")} END,
-  CASE WHEN verdict IS NULL THEN ${accepted.link} END
+  CASE WHEN verdict IS NULL THEN ${accepted.link} END, ${s.by.actor}, ${s.by.requestId}, ${keyHash(s.tenant, s.key)}
 FROM judged WHERE ${facts.length === 0 ? trusted("true") : sql`(${joinSql(facts, " AND ")}) OR ${isAgain}`}
 ON CONFLICT (tenant, key) DO UPDATE SET deliveries = deliveries + 1 WHERE nonce = excluded.nonce
 RETURNING ${VERDICT}`;

@@ -31,8 +31,12 @@ const NOTHING: ByteReader = {
 export const spool = async (
   exchanges: Exchanges,
   key: string,
-  body: ReadableStream<Uint8Array> | null,
+  response: Response,
 ): Promise<Spooled> => {
+  if (isShort(response)) {
+    return { kind: "whole", first: new Uint8Array(await response.arrayBuffer()), chunks: 0 };
+  }
+  const { body } = response;
   const reader: ByteReader = body === null ? NOTHING : body.getReader();
   let chunks = 0;
   let total = 0;
@@ -65,6 +69,17 @@ export const spool = async (
     chunks += 1;
   }
   return { kind: "whole", first: new Uint8Array(0), chunks };
+};
+
+/** Announced as one that fits a chunk, in bytes that the runtime does not unpack: then it is read at once. */
+const isShort = ({ headers }: Response): boolean => {
+  const length = headers.get("content-length");
+  return (
+    length !== null &&
+    /^\d{1,6}$/.test(length) &&
+    Number(length) <= ANSWER_CHUNK_BYTES &&
+    headers.get("content-encoding") === null
+  );
 };
 
 const joined = (pieces: readonly Uint8Array[], size: number): Uint8Array => {

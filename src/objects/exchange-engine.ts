@@ -586,7 +586,7 @@ export class ExchangeEngine {
       isWell = response.status < 500 && response.status !== 429;
       hintMs = retryAfterOf(response.headers, clock());
       if (verdict === "final") {
-        const spooled = await spool(this.#exchanges, key, response.body);
+        const spooled = await spool(this.#exchanges, key, response);
         if (CRASH_POINTS) await crashPoint("exchange-answered");
         const answer = {
           status: response.status,
@@ -633,7 +633,7 @@ export class ExchangeEngine {
     const nowMs = clock();
     if (work !== null) return this.#finishWork(exchange, work, answer.status, spooled, event);
     const link = answer.headers.find(([name]) => name === "location")?.[1] ?? null;
-    const stored = this.#exchanges.update(key, exchange.nonce, (now) => {
+    const stored = this.#exchanges.update(exchange, (now) => {
       const state = this.#next(now, event, nowMs);
       if (state === undefined) return undefined;
       const closed = this.#closed({ ...now, state, answer, link }, nowMs);
@@ -655,7 +655,7 @@ export class ExchangeEngine {
       return { kind: "answer", status, headers, body, expiresAtS, replayed: false };
     }
     const body = passedBody(this.#exchanges, key, spooled, (unstored) => {
-      this.#exchanges.update(key, exchange.nonce, (now) => ({ exchange: { ...now, unstored } }));
+      this.#exchanges.update(stored, (now) => ({ exchange: { ...now, unstored } }));
       this.#exchanges.removeChunks(key);
     });
     return { kind: "stream", status, headers, body, expiresAtS };
@@ -674,7 +674,7 @@ export class ExchangeEngine {
     event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
   ): Promise<ExchangeReply> {
     const { clock, alarm, steps, alert } = this.#setup;
-    const { key, nonce } = exchange;
+    const { key } = exchange;
     const nowMs = clock();
     const isShort = spooled.kind === "whole" && spooled.chunks === 0;
     if (spooled.kind === "oversize") await spooled.rest.cancel();
@@ -700,7 +700,7 @@ export class ExchangeEngine {
         ? { ...event, stored: true }
         : ({ kind: "judged", attempt: event.attempt, verdict: "final", pauseMs: 0 } as const);
     const answer = { status: outcome.status, headers };
-    const stored = this.#exchanges.update(key, nonce, (now) => {
+    const stored = this.#exchanges.update(exchange, (now) => {
       const state = this.#next(now, final, nowMs);
       if (state === undefined) return undefined;
       const ended = { ...now, state, answer, link, work: outcome.work };
@@ -762,7 +762,7 @@ export class ExchangeEngine {
     const { alarm, clock } = this.#setup;
     await alarm.load();
     const nowMs = clock();
-    const stored = this.#exchanges.update(exchange.key, exchange.nonce, (now) => {
+    const stored = this.#exchanges.update(exchange, (now) => {
       const state = this.#next(now, event, nowMs);
       if (state === undefined) return undefined;
       if (state.kind === "calling") {
@@ -929,7 +929,7 @@ export class ExchangeEngine {
       found = findingOn(response.status);
       if (found === "outcome") {
         this.#exchanges.removeChunks(key);
-        const spooled = await spool(this.#exchanges, key, response.body);
+        const spooled = await spool(this.#exchanges, key, response);
         const headers = keptHeaders(response.headers, input.policy.keepHeaders);
         return await this.#finish(exchange, { status: response.status, headers }, spooled, {
           ...asked,
@@ -969,10 +969,10 @@ export class ExchangeEngine {
   }
 
   async #careFor(exchange: Exchange, nowMs: number): Promise<void> {
-    const { key, nonce, state, settling, telling } = exchange;
+    const { key, state, settling, telling } = exchange;
     if (settling !== null && settling.dueAtMs <= nowMs) {
       // Before it is sent: whatever becomes of it, the alarm comes back later, and not at once.
-      this.#exchanges.update(key, nonce, (now) =>
+      this.#exchanges.update(exchange, (now) =>
         now.settling === null
           ? undefined
           : { exchange: { ...now, settling: postponedSettling(now.settling, nowMs) } },
@@ -999,16 +999,16 @@ export class ExchangeEngine {
     if (CRASH_POINTS) await crashPoint("sweep");
     for (const exchange of old) {
       if (exchange.forgetAtS <= nowS) this.#exchanges.remove(exchange.key);
-      else this.#strip(exchange.key, exchange.nonce, "expired");
+      else this.#strip(exchange, "expired");
     }
   }
 
-  #strip(key: string, nonce: string, left: "erased" | "expired"): void {
-    this.#exchanges.update(key, nonce, (now) => ({
+  #strip(exchange: Exchange, left: "erased" | "expired"): void {
+    this.#exchanges.update(exchange, (now) => ({
       exchange: { ...now, left, members: {}, answer: null, unstored: null, telling: null },
       bytes: null,
     }));
-    this.#exchanges.removeChunks(key);
+    this.#exchanges.removeChunks(exchange.key);
   }
 
   /** When the alarm is needed, milliseconds since the epoch; undefined if it is not. */
@@ -1065,7 +1065,7 @@ export class ExchangeEngine {
   eraseCopy(key: string): void {
     const exchange = this.#exchanges.find(key);
     if (exchange?.state.kind === "final" && exchange.left === "whole") {
-      this.#strip(key, exchange.nonce, "erased");
+      this.#strip(exchange, "erased");
     }
   }
 
@@ -1085,7 +1085,7 @@ export class ExchangeEngine {
         this.#setup.alert("resolution-unusable", { route: found.route, error: String(error) });
         return { kind: "refused" };
       }
-      const stored = this.#exchanges.update(key, found.nonce, (now) => {
+      const stored = this.#exchanges.update(found, (now) => {
         const isExecuted = outcome.kind === "executed";
         const state = this.#next(now, { kind: "resolved", executed: isExecuted }, nowMs);
         if (state === undefined) return undefined;

@@ -114,8 +114,11 @@ const workSchema: z.ZodType<StepWork> = z.object({
     .nullable(),
 });
 
-/** What a row holds; written by this object, and by earlier versions of it. */
-export const exchangeSchema: z.ZodType<Exchange> = z.object({
+/** What a row's text holds: all but what comes and goes without the rest, and so has columns of its own. */
+export type ExchangeText = Omit<Exchange, "settling">;
+
+/** Written by this object, and by earlier versions of it. */
+export const exchangeSchema: z.ZodType<ExchangeText> = z.object({
   tenant: z.string(),
   key: z.string(),
   object: z.string(),
@@ -169,7 +172,6 @@ export const exchangeSchema: z.ZodType<Exchange> = z.object({
       atMs: z.number(),
     })
     .nullable(),
-  settling: z.object(chore).nullable(),
   hook: z.object({ url: z.string(), secretName: z.string() }).nullable(),
   telling: z.object(chore).nullable(),
   left: z.enum(["whole", "erased", "expired"]),

@@ -18,7 +18,6 @@ import {
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { classifyFailure, type Database } from "../journal/database.ts";
-import type { JournalEntry } from "../journal/record-row.ts";
 import { type Settlement, settleRecords } from "../journal/settlements.ts";
 import type { Chore, Exchange } from "./exchange-record.ts";
 import type { ExternalSteps } from "./external-steps.ts";
@@ -114,29 +113,25 @@ export class Settling {
     if (first === undefined) return;
     const db = await databaseFor(first.settlement.tenant);
     const settlements = open.map(({ settlement }) => settlement);
-    const rows = await withTimeout(
+    const nonces = await withTimeout(
       settleRecords(db, settlements, this.#setup.clock()),
       SEND_TIMEOUT_MS,
     );
     if (CRASH_POINTS) await crashPoint("exchange-final");
-    for (const { exchange } of open) this.#settled(exchange, rows.get(exchange.key));
+    const done = open.filter(({ exchange }) => this.#isDone(exchange, nonces.get(exchange.key)));
+    if (done.length > 0) exchanges.settled(done.map(({ exchange }) => exchange));
   }
 
-  #settled(sent: Exchange, row: JournalEntry | undefined): void {
+  /** @param nonce of the claim whose row the journal has; undefined: it has none */
+  #isDone(sent: Exchange, nonce: string | undefined): boolean {
     const { exchanges, alert } = this.#setup;
-    const isOwn = row?.nonce === sent.nonce;
+    const isOwn = nonce === sent.nonce;
     // The row of this claim is gone, though it was not set free: the database was restored to before it.
     if (sent.state.kind !== "free" && !isOwn) {
       alert("settlement-without-row", { route: sent.route, state: sent.state.kind });
     }
-    if (sent.state.kind === "free") {
-      if (!isOwn && this.#isAsSent(sent)) exchanges.remove(sent.key);
-      return;
-    }
-    exchanges.update(sent.key, sent.nonce, (now) =>
-      // A later state has a settlement of its own to come.
-      now.state.kind === sent.state.kind ? { exchange: { ...now, settling: null } } : undefined,
-    );
+    if (sent.state.kind === "free" && !isOwn && this.#isAsSent(sent)) exchanges.remove(sent.key);
+    return sent.state.kind !== "free";
   }
 
   /** With what an operation does in the database; undefined if that cannot be told, or there is nothing to tell. */

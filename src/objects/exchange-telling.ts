@@ -35,12 +35,12 @@ export class Telling {
   /** One try. Never rejects. */
   async now(exchange: Exchange): Promise<void> {
     const { exchanges, clock, alert, alarm } = this.#setup;
-    const { key, nonce, telling, route } = exchange;
+    const { telling, route } = exchange;
     if (exchange.hook === null || telling === null) return;
     try {
       await alarm.load();
       const later = postponed(telling, clock(), WEBHOOK_PAUSE_MS, WEBHOOK_PAUSE_MS_MAX);
-      const recorded = exchanges.update(key, nonce, (now) =>
+      const recorded = exchanges.update(exchange, (now) =>
         now.telling?.tries === telling.tries ? { exchange: { ...now, telling: later } } : undefined,
       );
       // Another try is under way.
@@ -49,7 +49,7 @@ export class Telling {
       const isTold = await this.#post(exchange, exchange.hook.secretName);
       if (!isTold && later.tries < WEBHOOK_ATTEMPTS_MAX) return;
       if (!isTold) alert("webhook-abandoned", { route, tries: later.tries });
-      exchanges.update(key, nonce, (now) => ({ exchange: { ...now, telling: null } }));
+      exchanges.update(recorded, (now) => ({ exchange: { ...now, telling: null } }));
     } catch (error) {
       alert("webhook-failed", { route, error: String(error) });
     }

@@ -4,18 +4,45 @@
  *
  * There is one index, over what is due next: the alarm, the heals and the sweeps all ask for it. Rows written for one
  * exchange: the intent 2 (row and index), the outcome 2, the journal's word that it has it 2, and a chunk for every
- * 256 KiB of an answer beyond the first.
+ * 256 KiB of an answer beyond the first. That word comes for many exchanges at once, so what it changes is in columns.
  */
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import { EXCHANGE_FLIGHTS_MAX } from "../kernel/limits.ts";
-import { dueAtMs, type Exchange, exchangeSchema } from "./exchange-record.ts";
+import {
+  type Chore,
+  dueAtMs,
+  type Exchange,
+  exchangeSchema,
+  type ExchangeText,
+} from "./exchange-record.ts";
 
 export type ExchangeStorage = Pick<DurableObjectStorage, "sql" | "transactionSync">;
+
+type Row = {
+  readonly record: string;
+  readonly settle_tries: number;
+  readonly settle_at_ms: number | null;
+};
+
+const ROW = "record, settle_tries, settle_at_ms";
+const COLUMNS = "due_at_ms, settle_tries, settle_at_ms, settled_due_ms, mark, record";
+const SET =
+  "due_at_ms = ?, settle_tries = ?, settle_at_ms = ?, settled_due_ms = ?, mark = ?, record = ?";
+const AS_READ = "key = ? AND record = ? AND settle_at_ms IS ?";
+
+const markOf = ({ nonce, state }: Exchange): string => `${nonce} ${state.kind}`;
+
+/** Decides on what is stored; may be asked twice. */
+type ExchangeChange = (
+  now: Exchange,
+) => { readonly exchange: Exchange; readonly bytes?: Uint8Array | null } | undefined;
 
 export class Exchanges {
   readonly #storage: ExchangeStorage;
   /** Rows by their very text, read or written lately: parsing one again is the dearest part of reading it. */
-  readonly #parsed = new BoundedMap<string, Exchange>(EXCHANGE_FLIGHTS_MAX);
+  readonly #parsed = new BoundedMap<string, ExchangeText>(EXCHANGE_FLIGHTS_MAX);
+  /** The text of what was read or written: what is stored is what somebody holds if it has this very text. */
+  readonly #texts = new WeakMap<Exchange, string>();
   #hasTables: boolean | undefined;
 
   constructor(storage: ExchangeStorage) {
@@ -26,63 +53,68 @@ export class Exchanges {
   find(key: string): Exchange | undefined {
     if (!this.#tablesExist()) return undefined;
     const [row] = this.#storage.sql
-      .exec<{ record: string }>("SELECT record FROM exchanges WHERE key = ?", key)
+      .exec<Row>(`SELECT ${ROW} FROM exchanges WHERE key = ?`, key)
       .toArray();
-    return row === undefined ? undefined : this.#parse(row.record);
+    return row === undefined ? undefined : this.#parse(row);
   }
 
   /** False: there is one already, of another life of this object. Throws if storage does not take it. */
   add(exchange: Exchange, request: Uint8Array): boolean {
-    return this.#storage.transactionSync(() => {
-      this.#createTables();
-      return (
-        this.#storage.sql.exec(
-          "INSERT INTO exchanges (key, due_at_ms, record, bytes) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-          exchange.key,
-          dueAtMs(exchange),
-          this.#textOf(exchange),
-          request,
-        ).rowsWritten > 0
-      );
-    });
+    if (!this.#tablesExist()) this.#storage.transactionSync(() => this.#createTables());
+    return (
+      this.#storage.sql.exec(
+        `INSERT INTO exchanges (${COLUMNS}, key, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+        ...this.#columnsOf(exchange),
+        exchange.key,
+        request,
+      ).rowsWritten > 0
+    );
   }
 
   /**
-   * Changes what is kept of a claim's exchange: read, decided and written in one transaction, so that whoever comes
-   * second decides on what the first has left. Gives back what is kept now; undefined if nothing was changed.
+   * Changes what is kept of a claim's exchange, so that whoever comes second decides on what the first has left: it is
+   * written only over what it was decided on, and else read and decided anew. Gives back what is kept now; undefined if
+   * nothing was changed.
+   * @param held as it was read or written last: mostly it still is
    * @param change the exchange as it is to be, and the bytes beside it unless they stay; undefined: leave it
    */
-  update(
-    key: string,
-    nonce: string,
-    change: (
-      now: Exchange,
-    ) => { readonly exchange: Exchange; readonly bytes?: Uint8Array | null } | undefined,
-  ): Exchange | undefined {
+  update(held: Exchange, change: ExchangeChange): Exchange | undefined {
+    const { key, nonce } = held;
+    const changed = this.#texts.has(held) ? this.#replace(held, change(held)) : undefined;
+    if (changed !== undefined) return changed;
     return this.#storage.transactionSync(() => {
       const now = this.find(key);
       // Of another claim: the key was free in between.
-      if (now === undefined || now.nonce !== nonce) return undefined;
-      const next = change(now);
-      if (next === undefined) return undefined;
-      const { exchange, bytes } = next;
-      const columns = [dueAtMs(exchange), this.#textOf(exchange)];
-      if (bytes === undefined) {
-        this.#storage.sql.exec(
-          "UPDATE exchanges SET due_at_ms = ?, record = ? WHERE key = ?",
-          ...columns,
-          key,
-        );
-      } else {
-        this.#storage.sql.exec(
-          "UPDATE exchanges SET due_at_ms = ?, record = ?, bytes = ? WHERE key = ?",
-          ...columns,
-          bytes,
-          key,
-        );
-      }
-      return exchange;
+      return now === undefined || now.nonce !== nonce ? undefined : this.#replace(now, change(now));
     });
+  }
+
+  /** Undefined also if what is stored is not, or not any more, what was read. */
+  #replace(before: Exchange, next: ReturnType<ExchangeChange>): Exchange | undefined {
+    const text = this.#texts.get(before);
+    if (next === undefined || text === undefined) return undefined;
+    const { exchange, bytes } = next;
+    const { sql } = this.#storage;
+    const values = this.#columnsOf(exchange);
+    const stands = [before.key, text, before.settling?.dueAtMs ?? null];
+    const { rowsWritten } =
+      bytes === undefined
+        ? sql.exec(`UPDATE exchanges SET ${SET} WHERE ${AS_READ}`, ...values, ...stands)
+        : sql.exec(
+            `UPDATE exchanges SET ${SET}, bytes = ? WHERE ${AS_READ}`,
+            ...values,
+            bytes,
+            ...stands,
+          );
+    return rowsWritten > 0 ? exchange : undefined;
+  }
+
+  /** The journal says what these say. Those whose claim or state is another by now have a settlement yet to come. */
+  settled(sent: readonly Exchange[]): void {
+    this.#storage.sql.exec(
+      "UPDATE exchanges SET settle_at_ms = NULL, settle_tries = 0, due_at_ms = settled_due_ms FROM json_each(?) AS c WHERE exchanges.key = c.value ->> 0 AND mark = c.value ->> 1",
+      JSON.stringify(sent.map((exchange) => [exchange.key, markOf(exchange)])),
+    );
   }
 
   /** With all that is kept of it. */
@@ -130,13 +162,13 @@ export class Exchanges {
   due(nowMs: number, limit: number): Exchange[] {
     if (!this.#tablesExist()) return [];
     return this.#storage.sql
-      .exec<{ record: string }>(
-        "SELECT record FROM exchanges WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?",
+      .exec<Row>(
+        `SELECT ${ROW} FROM exchanges WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?`,
         nowMs,
         limit,
       )
       .toArray()
-      .map(({ record }) => this.#parse(record));
+      .map((row) => this.#parse(row));
   }
 
   nextDueAtMs(): number | undefined {
@@ -162,18 +194,29 @@ export class Exchanges {
     this.#hasTables = false;
   }
 
-  #parse(record: string): Exchange {
-    const known = this.#parsed.get(record);
-    if (known !== undefined) return known;
-    const exchange = exchangeSchema.parse(JSON.parse(record));
-    this.#parsed.set(record, exchange);
+  #parse({ record, settle_tries: tries, settle_at_ms: atMs }: Row): Exchange {
+    const known = this.#parsed.get(record) ?? exchangeSchema.parse(JSON.parse(record));
+    this.#parsed.set(record, known);
+    const settling: Chore | null = atMs === null ? null : { tries, dueAtMs: atMs };
+    const exchange = { ...known, settling };
+    this.#texts.set(exchange, record);
     return exchange;
   }
 
-  #textOf(exchange: Exchange): string {
-    const record = JSON.stringify(exchange);
-    this.#parsed.set(record, exchange);
-    return record;
+  /** The values of `COLUMNS`. */
+  #columnsOf(exchange: Exchange): SqlStorageValue[] {
+    const { settling, ...text } = exchange;
+    const record = JSON.stringify(text);
+    this.#parsed.set(record, text);
+    this.#texts.set(exchange, record);
+    return [
+      dueAtMs(exchange),
+      settling?.tries ?? 0,
+      settling?.dueAtMs ?? null,
+      settling === null ? null : dueAtMs({ ...exchange, settling: null }),
+      markOf(exchange),
+      record,
+    ];
   }
 
   /** An object that was only asked stores nothing, not even an empty table. */
@@ -188,7 +231,8 @@ export class Exchanges {
     if (this.#tablesExist()) return;
     const { sql } = this.#storage;
     sql.exec(
-      "CREATE TABLE IF NOT EXISTS exchanges (key TEXT PRIMARY KEY, due_at_ms INTEGER, record TEXT NOT NULL, bytes BLOB) WITHOUT ROWID",
+      // settled_due_ms: when it is due once it is settled. mark: of which claim it is, and in which state.
+      "CREATE TABLE IF NOT EXISTS exchanges (key TEXT PRIMARY KEY, due_at_ms INTEGER, settle_tries INTEGER NOT NULL, settle_at_ms INTEGER, settled_due_ms INTEGER, mark TEXT NOT NULL, record TEXT NOT NULL, bytes BLOB) WITHOUT ROWID",
     );
     sql.exec(
       "CREATE INDEX IF NOT EXISTS exchanges_due ON exchanges (due_at_ms) WHERE due_at_ms IS NOT NULL",

@@ -1,6 +1,6 @@
 /** Which object holds a key. The only place that knows. */
-import { createHash } from "node:crypto";
 import type { Bindings, Settings } from "../env.ts";
+import { sha256Of } from "../kernel/hash.ts";
 import type { KeyObjectMethods } from "./key-object.ts";
 
 /**
@@ -15,7 +15,7 @@ export const objectFor = (
 ): string => {
   const whose = `${tenant.length}:${tenant}`;
   if (keyObjects === 1) return `bucket/${whose}/0`;
-  const hash = createHash("sha256").update(`${whose}/${key}`).digest("hex");
+  const hash = sha256Of(`${whose}/${key}`);
   if (keyObjects === "per-key") return `key/${whose}/${hash}`;
   // 48 bits: exact as a double, and even over any N that is allowed.
   return `bucket/${whose}/${Number.parseInt(hash.slice(0, 12), 16) % keyObjects}`;

@@ -293,6 +293,7 @@ it("the example's copies of Latchkey's migrations are the package's", () => {
     "0001_journal.sql": "0001_latchkey_journal.sql",
     "0005_housekeeping.sql": "0002_latchkey_housekeeping.sql",
     "0007_audit.sql": "0004_latchkey_audit.sql",
+    "0010_claims_audited.sql": "0005_latchkey_claims_audited.sql",
   };
   for (const [own, copy] of Object.entries(copies)) {
     const text = (path: string) => readFileSync(join(root, path), "utf8");

@@ -112,7 +112,7 @@ describe("an order", () => {
     expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 3]]));
   });
 
-  it(`of ${LINES_MAX} lines is a batch of six statements, each within D1's parameters`, async () => {
+  it(`of ${LINES_MAX} lines is a batch of five statements, each within D1's parameters`, async () => {
     const lines = skus(LINES_MAX);
     const tenant = await openShop(lines);
     const one = incarnation();
@@ -121,8 +121,8 @@ describe("an order", () => {
 
     expect(verdict(reply)).toBe(201);
     const statements = one.batches.flatMap((batch) => batch.statements);
-    // Claim, transfer, order, lines, stock moves, audit.
-    expect(statements).toHaveLength(6);
+    // Claim, transfer, order, lines, stock moves.
+    expect(statements).toHaveLength(5);
     for (const { params } of statements)
       expect(params.length).toBeLessThanOrEqual(STATEMENT_PARAMS_MAX);
     expect(await balanceOf(tenant, "shop")).toBe(LINES_MAX * 100);

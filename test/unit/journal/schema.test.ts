@@ -24,10 +24,9 @@ it("a host that applies only what the engine names has what the engine asks for"
 });
 
 it("each of them is asked for: without it a host is told which", () => {
-  for (const { file, probe } of ENGINE_TABLES) {
-    const others = ENGINE_TABLES.filter((table) => table.file !== file);
-    const db = new Sqlite(others.map((table) => table.file));
-    expect(() => db.rows(probe)).toThrow("no such table");
+  for (const [i, { probe }] of ENGINE_TABLES.entries()) {
+    const db = new Sqlite(ENGINE_TABLES.slice(0, i).map(({ file }) => file));
+    expect(() => db.rows(probe)).toThrow(/no such (table|column)/);
   }
 });
 

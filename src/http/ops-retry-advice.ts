@@ -3,13 +3,14 @@
  * outages of each origin, and how well what was foretold came true.
  */
 import { z } from "zod";
-import { BINS, type Calibration, CONTEXTS } from "../advisor/calibration.ts";
+import { BINS, type Calibration, type Context } from "../advisor/calibration.ts";
 import type { Group } from "../advisor/group.ts";
 import { hazardsFor } from "../advisor/class-table.ts";
 import { BUCKET_ENDS_MS, evidence, lasting } from "../advisor/hazard.ts";
 import { intervalOf } from "../advisor/interval.ts";
 import { medianRemainingMs } from "../advisor/outages.ts";
 import { restore } from "../advisor/snapshot.ts";
+import { PREDICTION_CONTEXTS } from "../contract/retry-advice.ts";
 import { tenantName } from "../env.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
@@ -57,7 +58,7 @@ export const opsRetryAdviceOutput = z.object({
       ),
       calibration: z.array(
         z.object({
-          context: z.enum(CONTEXTS),
+          context: z.enum(PREDICTION_CONTEXTS),
           retries: figure,
           error: share,
           bins: z.array(z.object({ predicted: share, observed: share, retries: figure })),
@@ -141,11 +142,11 @@ const viewOf = (group: string, known: Group) => {
         }),
       };
     }),
-    calibration: CONTEXTS.map((context) => calibrationView(context, calibration)),
+    calibration: PREDICTION_CONTEXTS.map((context) => calibrationView(context, calibration)),
   };
 };
 
-const calibrationView = (context: (typeof CONTEXTS)[number], calibration: Calibration) => {
+const calibrationView = (context: Context, calibration: Calibration) => {
   const bins = calibration[context].bins.filter(({ count }) => count > 0);
   const retries = bins.reduce((sum, { count }) => sum + count, 0);
   const off = bins.reduce((sum, bin) => sum + Math.abs(bin.predicted - bin.succeeded), 0);

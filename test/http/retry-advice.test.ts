@@ -90,9 +90,23 @@ describe("POST /v1/retry-advice", () => {
     expect(Number(theirs.body["successProbability"])).toBeLessThan(0.3);
   });
 
+  it("without an origin is about this service: what the problem table rules out is ruled out, and it learns nothing from being told", async () => {
+    const tenant = await openTenant(server());
+    const own = { status: 503, code: "temporarily-unavailable", keyed: true };
+    const before = await ask(tenant, own);
+    expect(before.body).toMatchObject({ retry: true, use: "same-key", policy: "prior" });
+    for (let at = 0; at < 30; at++) await ask(tenant, { ...own, code: "internal-error" });
+    expect((await ask(tenant, own)).body).toMatchObject({ class: "transient", policy: "prior" });
+    const expired = { status: 410, code: "idempotency-key-expired", keyed: true };
+    expect((await ask(tenant, expired)).body).toMatchObject({ retry: false, use: "new-key" });
+  });
+
   it.each([
     ["an unknown member", { ...failed, body: "secret" }],
-    ["no origin", { status: 503, keyed: true }],
+    [
+      "a retry of this service's own",
+      { status: 503, keyed: true, next: { afterMs: 1, succeeded: true } },
+    ],
     ["a status that is none", { ...failed, status: 42 }],
     ["a negative age", { ...failed, ageMs: -1 }],
     ["an origin that is too long", { ...failed, origin: "x".repeat(121) }],

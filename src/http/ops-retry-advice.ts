@@ -1,6 +1,6 @@
 /**
- * GET /v1/ops/retry-advice: what was learned of retries for one tenant: classes with their odds, the health and the
- * outages of each origin, and how well what was foretold came true.
+ * GET /v1/ops/retry-advice: what was learned of retries for one tenant, and of the APIs behind, which are nobody's: classes
+ * with their odds, the health and the outages of each origin, and how well what was foretold came true.
  */
 import { z } from "zod";
 import { BINS, type Calibration, type Context } from "../advisor/calibration.ts";
@@ -14,7 +14,7 @@ import { PREDICTION_CONTEXTS } from "../contract/retry-advice.ts";
 import { tenantName } from "../env.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
-import { advisor } from "../objects/advice.ts";
+import { advisor, UPSTREAMS } from "../objects/advice.ts";
 import type { AdvisorMethods } from "../objects/advisor-call.ts";
 import { issuesOf } from "../operations/define-operation.ts";
 import { admit } from "./access.ts";
@@ -86,9 +86,12 @@ export const opsRetryAdviceRoute = async (c: HttpContext): Promise<Response> => 
       tenant,
     }),
   );
-  const found = await knownOf(c, tenant).catch(() => undefined);
+  const found = await Promise.all([knownOf(c, tenant), knownOf(c, UPSTREAMS)]).catch(
+    () => undefined,
+  );
   if (found === undefined) return problemResponse(c, "temporarily-unavailable");
-  const groups = [...found].map(([group, known]) => viewOf(group, known));
+  const [own, upstreams] = found;
+  const groups = [...own, ...upstreams].map(([group, known]) => viewOf(group, known));
   return c.json({ tenant, groups }, 200, { "Cache-Control": "no-store" });
 };
 

@@ -1,10 +1,15 @@
 /** Advice over HTTP: in problems that are not stored, for failures met elsewhere, and for operators. */
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { startUpstream } from "../../examples/upstream/upstream.ts";
 import { useServers, whileLocked } from "../support/suite.ts";
 import { newKey, newTenant, openTenant, type Tenant } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
 
-const serverFor = useServers({ only: {} });
+const failing = await startUpstream({ nextFault: () => "fail-before" });
+afterAll(async () => failing.stop());
+
+const ROUTES = JSON.stringify([{ path: "/**", upstream: failing.origin, tenant: "acme" }]);
+const serverFor = useServers({ only: {}, gateway: { vars: { GATEWAY_ROUTES: ROUTES } } });
 const server = () => serverFor("only");
 
 const failed = { origin: "bank.example", status: 503, code: "maintenance", keyed: true };
@@ -141,6 +146,24 @@ describe("GET /v1/ops/retry-advice", () => {
         tenant: tenant.name,
         groups: [{ group: "at bank.example", up: true, classes: [{ class: "503:maintenance" }] }],
       },
+    });
+  });
+
+  it("shows what was learned of the API behind the gateway, by its routes, whichever tenant is asked for", async () => {
+    const gateway = serverFor("gateway");
+    for (let at = 0; at < 3; at++) {
+      const headers = { "Idempotency-Key": newKey() };
+      await fetch(`${gateway.origin}/v1/charges`, { method: "POST", headers, body: "amount=1" });
+    }
+    const headers = {
+      Authorization: `Bearer ${await tokenFor("operations", { scope: "ops:read" })}`,
+    };
+    const answer = await fetch(`${gateway.origin}/_latchkey/v1/ops/retry-advice?tenant=nobody`, {
+      headers,
+    });
+    expect(await answer.json()).toMatchObject({
+      tenant: "nobody",
+      groups: [{ group: `upstream ${failing.origin}`, up: false }],
     });
   });
 

@@ -76,6 +76,7 @@ describe("an API that is down", () => {
     upstream.faults.push("hang");
     const probe = object.exchange(call);
     await until(() => upstream.calls === DOWN_AFTER + 1);
+    object.time.advance(20_000);
     expect(verdict(await object.exchange(exchangeCall(tenantOf())))).toBe(
       "temporarily-unavailable",
     );

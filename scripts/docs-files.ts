@@ -75,8 +75,8 @@ const problemsTable = (): string =>
   );
 
 /** From the source, since the reasons are its comments. */
-const limitsTable = (): string => {
-  const source = read("src/kernel/limits.ts");
+const limitsTable = (path: string): string => {
+  const source = read(path);
   const declared = source.matchAll(
     /^(?:\/\*\*(?<reason>(?:(?!\*\/)[^])*)\*\/\n)?export const (?<name>\w+) =\s*(?<value>[^;]+);/gm,
   );
@@ -91,7 +91,8 @@ const limitsTable = (): string => {
 
 const TABLES: Readonly<Record<string, () => string>> = {
   problems: problemsTable,
-  limits: limitsTable,
+  limits: () => limitsTable("src/kernel/limits.ts"),
+  clientLimits: () => limitsTable("src/client/limits.ts"),
   evidence: evidenceSections,
   mutants: mutantsTable,
   benchmark: benchmarkTable,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { main, root } from "../scripts/tool.ts";
 import { barChart, calibrationChart, loadChart } from "./charts.ts";
+import { withGatewayFigures, withGatewaySection } from "./gateway/figures.ts";
 import { advised, type Without } from "./policies/advised.ts";
 import { aws } from "./policies/aws.ts";
 import { type Fixed, fixed, GRID, nameOf } from "./policies/fixed.ts";
@@ -58,10 +59,12 @@ await main(async () => {
   console.log(JSON.stringify(figures, null, 2));
   if (values.quick) return;
 
-  write("sim.json", `${JSON.stringify(figures, null, 2)}\n`);
+  write("sim.json", `${JSON.stringify(withGatewayFigures(figures), null, 2)}\n`);
   write(
     "simulation.md",
-    report({ figures, rows, ablations, tuningSeeds, seeds, policiesTried: tuned.tried }),
+    withGatewaySection(
+      report({ figures, rows, ablations, tuningSeeds, seeds, policiesTried: tuned.tried }),
+    ),
   );
   const names = WORKLOADS.map(({ name }) => name);
   write(

@@ -55,7 +55,7 @@ export type Face = readonly (readonly [
 /** Of a Worker of our own. */
 export type OwnParts = Catalogue & {
   /** Serves agents at `/mcp`. Passed in, so that a Worker without it carries none of the protocol. */
-  readonly agents?: Agents;
+  readonly agents?: Agents | undefined;
   /** Pages beside the API. They name their own paths, so they are where the app is at the root. */
   readonly face?: Face;
 };

@@ -14,9 +14,11 @@
 import type { Hono } from "hono";
 import { createMount, type Host } from "./app.ts";
 import type { Bindings } from "./env.ts";
+import type { Agents } from "./http/agent-route.ts";
 import type { HttpEnv } from "./http/context.ts";
 import { type KeyObjectClass, keyObjectFor } from "./objects/key-object.ts";
 import { runHourly } from "./objects/scheduled.ts";
+import type { Catalogue } from "./operations/catalogue.ts";
 import type { Operation } from "./operations/define-operation.ts";
 import type { Query } from "./operations/define-query.ts";
 
@@ -26,6 +28,11 @@ globalThis.CRASH_POINTS ??= false;
 export type LatchkeyOptions<Env extends Bindings = Bindings> = Host<Env> & {
   readonly operations: readonly Operation[];
   readonly queries?: readonly Query[];
+  /**
+   * Serves agents at `/mcp`: `agentFace` of `latchkey/agents`, which needs `@modelcontextprotocol/server`. Without it the
+   * Worker carries nothing of the protocol.
+   */
+  readonly agents?: (catalogue: Catalogue) => Agents;
 };
 
 export type Latchkey = {
@@ -44,9 +51,10 @@ export type Latchkey = {
 export const latchkey = <Env extends Bindings = Bindings>({
   operations,
   queries = [],
+  agents,
   ...host
 }: LatchkeyOptions<Env>): Latchkey => ({
-  app: createMount({ operations, queries, host }),
+  app: createMount({ operations, queries, host, agents: agents?.({ operations, queries }) }),
   scheduled: (_controller, env) => runHourly(env),
   KeyObject: keyObjectFor(operations),
 });

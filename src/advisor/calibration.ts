@@ -2,11 +2,10 @@
  * Makes 0.9 mean nine in ten: what was predicted is set against what came of it, in bins, and predictions give way to
  * that. Each kind of prediction errs in its own way, and has its own bins.
  */
+import { PREDICTION_CONTEXTS } from "../contract/retry-advice.ts";
 import { ADVISOR_BIN_COUNT_MAX } from "../kernel/limits.ts";
 
-/** What a prediction rests on: the class, the length of outages, or that the origin is up again. */
-export const CONTEXTS = ["class", "outage", "released"] as const;
-export type Context = (typeof CONTEXTS)[number];
+export type Context = (typeof PREDICTION_CONTEXTS)[number];
 
 export type Bin = { count: number; predicted: number; succeeded: number };
 
@@ -65,7 +64,7 @@ export const settle = (
 };
 
 export const mergeCalibrations = (into: Calibration, other: Calibration): void => {
-  for (const context of CONTEXTS) {
+  for (const context of PREDICTION_CONTEXTS) {
     const mine = into[context];
     const theirs = other[context];
     const total = countOf(mine) + countOf(theirs);

@@ -1,22 +1,36 @@
 /**
  * Whether an upstream may be called now: a bounded number of calls at a time, and none while it is down but one at a
- * time to see whether it is back. It only ever says "not now", before anything is sent; what it knows is this object's
- * own experience, and losing it costs a few calls that fail.
+ * time to see whether it is back. It only ever says "not now", before anything is sent. That it is down is learned, by
+ * everything that the isolate sees of it; losing that costs a few calls that fail.
  */
 import {
   RETRY_AFTER_DEFAULT_MS,
   UPSTREAM_CALLS_MAX,
-  UPSTREAM_FAILURES_MAX,
   UPSTREAM_PROBE_MS,
+  UPSTREAM_THROTTLES_MAX,
 } from "../kernel/limits.ts";
 import type { Upstream } from "./exchange.ts";
 
-export type Admission =
-  | { readonly admitted: true }
-  | { readonly admitted: false; readonly afterMs: number };
+/** How long, milliseconds; and where it was learned, what it is good for. */
+export type Wait = {
+  readonly afterMs: number;
+  readonly successProbability?: number;
+  readonly reason?: string;
+};
 
-/** How an admitted call ended: the upstream answered as a system, failed as one, or was not called after all. */
-export type Experience = "answered" | "failed" | "not-called";
+export type Admission = { readonly admitted: true } | ({ readonly admitted: false } & Wait);
+
+/** What is known of outages. */
+export type Outages = {
+  readonly isDown: (upstream: string) => boolean;
+  /** Lets the one who asks be the next to try an upstream that is down, if it is time to. */
+  readonly takeProbe: (upstream: string) => boolean;
+  /** When to come back to one that is down. */
+  readonly wait: (upstream: string) => Wait;
+};
+
+/** How an admitted call ended: 429, otherwise, or it was not sent after all. */
+export type Experience = "throttled" | "ended" | "not-called";
 
 export type OriginHealth = {
   /** Each admitted call is to be observed once. */
@@ -28,25 +42,35 @@ export type OriginHealth = {
 export const upstreamName = (upstream: Upstream): string =>
   upstream.kind === "origin" ? upstream.origin : `service:${upstream.binding}`;
 
-type Health = { calls: number; failures: number; closedUntilMs: number };
+type Health = { calls: number; throttles: number; closedUntilMs: number };
 
-/** Failures in a row close it; then one call at a time probes, until one is answered. */
-export const consecutiveFailures = (): OriginHealth => {
+/**
+ * @param outages down: one call at a time probes, when it is time to
+ *
+ * An upstream that says nothing but 429 is well, and left alone for a while all the same; then one call at a time goes.
+ */
+export const originHealth = (outages: Outages): OriginHealth => {
   const known = new Map<string, Health>();
   const healthOf = (upstream: string): Health => {
-    const health = known.get(upstream) ?? { calls: 0, failures: 0, closedUntilMs: 0 };
+    const health = known.get(upstream) ?? { calls: 0, throttles: 0, closedUntilMs: 0 };
     known.set(upstream, health);
     return health;
   };
   return {
     admit: (upstream, nowMs) => {
       const health = healthOf(upstream);
-      const isDown = health.failures >= UPSTREAM_FAILURES_MAX;
-      if (isDown && nowMs < health.closedUntilMs) {
+      const isThrottled = health.throttles >= UPSTREAM_THROTTLES_MAX;
+      if (isThrottled && nowMs < health.closedUntilMs) {
         return { admitted: false, afterMs: health.closedUntilMs - nowMs };
       }
-      if (health.calls >= (isDown ? 1 : UPSTREAM_CALLS_MAX)) {
-        return { admitted: false, afterMs: RETRY_AFTER_DEFAULT_MS };
+      const isDown = outages.isDown(upstream);
+      if (health.calls >= (isDown || isThrottled ? 1 : UPSTREAM_CALLS_MAX)) {
+        return isDown
+          ? { admitted: false, ...outages.wait(upstream) }
+          : { admitted: false, afterMs: RETRY_AFTER_DEFAULT_MS };
+      }
+      if (isDown && !outages.takeProbe(upstream)) {
+        return { admitted: false, ...outages.wait(upstream) };
       }
       health.calls += 1;
       return { admitted: true };
@@ -54,14 +78,14 @@ export const consecutiveFailures = (): OriginHealth => {
     observe: (upstream, experience, nowMs) => {
       const health = healthOf(upstream);
       health.calls -= 1;
-      if (experience === "answered") {
-        health.failures = 0;
-      } else if (experience === "failed") {
-        health.failures += 1;
+      if (experience === "ended") {
+        health.throttles = 0;
+      } else if (experience === "throttled") {
+        health.throttles += 1;
         health.closedUntilMs = nowMs + UPSTREAM_PROBE_MS;
       }
       // What is well and idle need not be remembered: routes may name many origins.
-      if (health.calls === 0 && health.failures === 0) known.delete(upstream);
+      if (health.calls === 0 && health.throttles === 0) known.delete(upstream);
     },
   };
 };

@@ -26,9 +26,9 @@ import {
   PROBLEM_SCHEMA,
   type Schema,
 } from "./openapi-components.ts";
+import { retryAdviceInput, retryAdviceOutput } from "../contract/retry-advice.ts";
 import { opsRetryAdviceOutput, opsRetryAdviceSearch } from "./ops-retry-advice.ts";
 import { problemResponses, refs } from "./openapi-problems.ts";
-import { retryAdviceInput, retryAdviceOutput } from "./retry-advice.ts";
 import type { OpsRead } from "./ops/ops-route.ts";
 import { issueInput, issueView } from "./ops/reconciliation.ts";
 import { OPS_READS } from "./ops/routes.ts";

@@ -1,19 +1,20 @@
 /**
- * GET /v1/ops/retry-advice: what was learned of retries for one tenant: classes with their odds, the health and the
- * outages of each origin, and how well what was foretold came true.
+ * GET /v1/ops/retry-advice: what was learned of retries for one tenant, and of the APIs behind, which are nobody's: classes
+ * with their odds, the health and the outages of each origin, and how well what was foretold came true.
  */
 import { z } from "zod";
-import { BINS, type Calibration, CONTEXTS } from "../advisor/calibration.ts";
+import { BINS, type Calibration, type Context } from "../advisor/calibration.ts";
 import type { Group } from "../advisor/group.ts";
 import { hazardsFor } from "../advisor/class-table.ts";
 import { BUCKET_ENDS_MS, evidence, lasting } from "../advisor/hazard.ts";
 import { intervalOf } from "../advisor/interval.ts";
 import { medianRemainingMs } from "../advisor/outages.ts";
 import { restore } from "../advisor/snapshot.ts";
+import { PREDICTION_CONTEXTS } from "../contract/retry-advice.ts";
 import { tenantName } from "../env.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
-import { advisor } from "../objects/advice.ts";
+import { advisor, UPSTREAMS } from "../objects/advice.ts";
 import type { AdvisorMethods } from "../objects/advisor-call.ts";
 import { issuesOf } from "../operations/define-operation.ts";
 import { admit } from "./access.ts";
@@ -57,7 +58,7 @@ export const opsRetryAdviceOutput = z.object({
       ),
       calibration: z.array(
         z.object({
-          context: z.enum(CONTEXTS),
+          context: z.enum(PREDICTION_CONTEXTS),
           retries: figure,
           error: share,
           bins: z.array(z.object({ predicted: share, observed: share, retries: figure })),
@@ -85,9 +86,12 @@ export const opsRetryAdviceRoute = async (c: HttpContext): Promise<Response> => 
       tenant,
     }),
   );
-  const found = await knownOf(c, tenant).catch(() => undefined);
+  const found = await Promise.all([knownOf(c, tenant), knownOf(c, UPSTREAMS)]).catch(
+    () => undefined,
+  );
   if (found === undefined) return problemResponse(c, "temporarily-unavailable");
-  const groups = [...found].map(([group, known]) => viewOf(group, known));
+  const [own, upstreams] = found;
+  const groups = [...own, ...upstreams].map(([group, known]) => viewOf(group, known));
   return c.json({ tenant, groups }, 200, { "Cache-Control": "no-store" });
 };
 
@@ -141,11 +145,11 @@ const viewOf = (group: string, known: Group) => {
         }),
       };
     }),
-    calibration: CONTEXTS.map((context) => calibrationView(context, calibration)),
+    calibration: PREDICTION_CONTEXTS.map((context) => calibrationView(context, calibration)),
   };
 };
 
-const calibrationView = (context: (typeof CONTEXTS)[number], calibration: Calibration) => {
+const calibrationView = (context: Context, calibration: Calibration) => {
   const bins = calibration[context].bins.filter(({ count }) => count > 0);
   const retries = bins.reduce((sum, { count }) => sum + count, 0);
   const off = bins.reduce((sum, bin) => sum + Math.abs(bin.predicted - bin.succeeded), 0);

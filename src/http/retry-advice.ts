@@ -3,90 +3,18 @@
  * whether, when and how to try again. It takes no Idempotency-Key: it makes and moves nothing, and a report that arrives
  * twice only counts twice in the statistics of its own tenant.
  */
-import { z } from "zod";
+import type { z } from "zod";
 import type { Advice } from "../advisor/advice.ts";
-import { CONTEXTS } from "../advisor/calibration.ts";
 import type { Failure } from "../advisor/failure.ts";
 import { mayHaveHappened } from "../advisor/safety.ts";
-import { retryAfterSeconds } from "../contract/problems.ts";
-import { advisor } from "../objects/advice.ts";
-import { ADVISOR_CODE_LENGTH_MAX } from "../kernel/limits.ts";
+import { isProblemCode, PROBLEMS, retryAfterSeconds } from "../contract/problems.ts";
+import { retryAdviceInput } from "../contract/retry-advice.ts";
+import { advisor, OWN_GROUP } from "../objects/advice.ts";
 import { admit } from "./access.ts";
 import type { HttpContext } from "./context.ts";
 import { explain } from "./explanation.ts";
 import { tellLater } from "./experience.ts";
 import { readInput } from "./input.ts";
-
-/** Thirty days: as long as a tombstone stands. */
-const MS_MAX = 30 * 24 * 60 * 60 * 1000;
-const ms = z.int().min(0).max(MS_MAX);
-const status = z
-  .int()
-  .min(0)
-  .max(599)
-  .refine((value) => value === 0 || value >= 100, "is no HTTP status")
-  .meta({ description: "HTTP status; 0 if no answer came" });
-const code = z
-  .string()
-  .max(ADVISOR_CODE_LENGTH_MAX)
-  .meta({ description: "The error's own code; without an answer `timeout`, `reset` or `refused`" });
-const prediction = z.strictObject({
-  context: z.enum(CONTEXTS),
-  raw: z.number().min(0).max(1),
-});
-
-export const retryAdviceInput = z.strictObject({
-  origin: z.string().min(1).max(120).meta({ description: "Who failed, as you name it: a host" }),
-  route: z.string().min(1).max(60).optional().meta({ description: "And which part of it" }),
-  status,
-  code: code.optional(),
-  retries: z.int().min(0).max(10_000).default(0).meta({ description: "Made before this failure" }),
-  ageMs: ms.default(0).meta({ description: "Since the first failure" }),
-  retryAfterMs: ms.optional().meta({ description: "What the origin asked to wait: a floor" }),
-  deadlineMs: ms.optional().meta({ description: "From now; after it a success is worth nothing" }),
-  keyed: z.boolean().meta({ description: "Whether the request carries an idempotency key" }),
-  honoursKeys: z
-    .boolean()
-    .default(true)
-    .meta({ description: "Whether the origin answers a retry under the same key once" }),
-  safeMethod: z.boolean().default(false).meta({ description: "It only reads" }),
-  bodyChanged: z.boolean().default(false),
-  uncertain: z.boolean().optional().meta({
-    description: "Whether it may have happened all the same; told from the status unless said",
-  }),
-  next: z
-    .strictObject({
-      afterMs: ms,
-      succeeded: z.boolean(),
-      status: status.optional(),
-      code: code.optional(),
-      durationMs: ms.default(0),
-      prediction: prediction.optional(),
-    })
-    .optional()
-    .meta({ description: "What came of a retry that was made `afterMs` after this failure" }),
-  explain: z.boolean().default(false).meta({ description: "Also in a sentence for people" }),
-});
-
-const probability = z.number().min(0).max(1);
-
-export const retryAdviceOutput = z.object({
-  retry: z.boolean(),
-  use: z.enum(["same-key", "new-key", "never"]),
-  afterMs: z.int().min(0),
-  notBefore: z.string().nullable(),
-  giveUpAfter: z.string().nullable(),
-  successProbability: probability,
-  interval: z.array(probability).length(2),
-  confidence: probability,
-  class: z.string(),
-  policy: z.enum(["rule", "prior", "learned", "exploring"]),
-  reason: z.string(),
-  prediction: prediction
-    .nullable()
-    .meta({ description: "Give it back in `next.prediction`, so that it can be calibrated" }),
-  explanation: z.object({ text: z.string(), by: z.enum(["model", "template"]) }).optional(),
-});
 
 type Input = z.output<typeof retryAdviceInput>;
 
@@ -111,7 +39,23 @@ export const retryAdviceRoute = async (c: HttpContext): Promise<Response> => {
 };
 
 const adviseOn = (tenant: string, input: Input, nowMs: number): Advice => {
-  const group = groupOf(input);
+  const { origin } = input;
+  return origin === undefined
+    ? adviseOnOwn(tenant, input)
+    : adviseOnOther(tenant, groupOf(origin, input.route), input, nowMs);
+};
+
+/** This service has seen what it answered: nothing is learned from being told. The table says what is safe. */
+const adviseOnOwn = (tenant: string, input: Input): Advice => {
+  const { status, code = "", retries, ageMs } = input;
+  const problem = isProblemCode(code) ? PROBLEMS[code] : undefined;
+  if (problem !== undefined && !problem.shouldRetry) {
+    return { ...RULE, use: problem.use, class: "unsafe", reason: problem.cure };
+  }
+  return advisor.advise(tenant, OWN_GROUP, questionOf(input, { status, code }, retries, ageMs));
+};
+
+const adviseOnOther = (tenant: string, group: string, input: Input, nowMs: number): Advice => {
   const first: Failure = { status: input.status, code: input.code ?? "" };
   const { next, retries, ageMs } = input;
   if (next === undefined) {
@@ -157,21 +101,28 @@ const questionOf = (input: Input, failure: Failure, retries: number, ageMs: numb
 });
 
 /** What a tenant names is its own, and never the name of what the service knows of itself. */
-const groupOf = ({ origin, route }: Input): string =>
+const groupOf = (origin: string, route: string | undefined): string =>
   `at ${origin.toLowerCase()}${route === undefined ? "" : ` ${route}`}`;
 
-const SUCCEEDED: Advice = {
+const RULE: Advice = {
   retry: false,
   use: "same-key",
   afterMs: 0,
   giveUpAfterMs: 0,
-  successProbability: 1,
-  interval: [1, 1],
+  successProbability: 0,
+  interval: [0, 0],
   confidence: 1,
   class: "spent",
   policy: "rule",
-  reason: "It has succeeded.",
+  reason: "",
   predicted: undefined,
+};
+
+const SUCCEEDED: Advice = {
+  ...RULE,
+  successProbability: 1,
+  interval: [1, 1],
+  reason: "It has succeeded.",
 };
 
 const viewOf = (advice: Advice, nowMs: number) => {

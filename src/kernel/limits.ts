@@ -172,10 +172,12 @@ export const EXCHANGE_ALARM_MS = 20_000;
 export const SETTLE_GATHER_MS = 50;
 /** When an outcome that the journal has not taken is sent again; doubled up to the pause's maximum. */
 export const SETTLE_PAUSE_MS = 5_000;
-/** Failures in a row that make an upstream down: fewer could be one bad moment of a balancer. */
-export const UPSTREAM_FAILURES_MAX = 5;
-/** How long it is left alone before one call probes it: as long as a client library's first pauses. */
+/** Answers of 429 in a row after which an upstream is left alone for a while: fewer could be one client's burst. */
+export const UPSTREAM_THROTTLES_MAX = 5;
+/** For how long, and when to come back to one that is down, as long as nothing was learned of its outages: a client library's first pauses. */
 export const UPSTREAM_PROBE_MS = 5_000;
+/** So long before a call may no longer be sent it is due at the latest, whatever is advised: time to be sent in. */
+export const HEAL_MARGIN_MS = 1_000;
 /** Tries to tell a webhook, with pauses that double from the first to the last: about a day. */
 export const WEBHOOK_ATTEMPTS_MAX = 12;
 export const WEBHOOK_PAUSE_MS = 30_000;

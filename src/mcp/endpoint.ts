@@ -5,8 +5,8 @@
 import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
+import type { JsonObject } from "../kernel/json.ts";
 import type { Catalogue } from "../operations/catalogue.ts";
-import { fixedAdvice } from "./advice.ts";
 import { agentsGuide } from "./llms.ts";
 import { answerResult, refusedResult, type ToolResult, toResult } from "./result.ts";
 import { type Arguments, type Tool, type ToolRequest, toolsOf } from "./tools.ts";
@@ -23,7 +23,6 @@ export type AgentFace = {
 
 export const agentFace = (catalogue: Catalogue): AgentFace => {
   const tools = toolsOf(catalogue, {
-    advise: fixedAdvice,
     newKey: () => timeOrderedId(systemClock(), systemRandomness),
   });
   return {
@@ -67,12 +66,15 @@ const call = async (tool: Tool, given: Arguments, dispatch: Dispatch): Promise<T
   const plan = tool.plan(given);
   if (!plan.ok) return refusedResult(plan.failure);
   if ("answer" in plan.value) return toResult(plan.value.answer);
-  const results: ToolResult[] = [];
-  for (const request of plan.value.send) {
-    results.push(await answerResult(request, await dispatch(request)));
+  if ("send" in plan.value) return answerOf(plan.value.send, dispatch);
+  const pages: JsonObject[] = [];
+  for (const { of, send } of plan.value.pages) {
+    const page = await answerOf(send, dispatch);
+    if (page.isError) return page;
+    pages.push({ ...of, ...page.structuredContent });
   }
-  const [only] = results;
-  if (results.length === 1 && only !== undefined) return only;
-  const failed = results.find(({ isError }) => isError);
-  return failed ?? toResult({ pages: results.map(({ structuredContent }) => structuredContent) });
+  return toResult({ pages });
 };
+
+const answerOf = async (request: ToolRequest, dispatch: Dispatch): Promise<ToolResult> =>
+  answerResult(request, await dispatch(request));

@@ -37,7 +37,7 @@ export const refusedResult = (detail: string): ToolResult =>
 
 export const answerResult = async (request: ToolRequest, answer: Response): Promise<ToolResult> => {
   const body = await bodyOf(answer);
-  if (request.method === "GET") {
+  if (request.reads) {
     return answer.ok && isJsonObject(body) ? toResult(body) : toResult(failure(answer, body), true);
   }
   const given = request.headers[IDEMPOTENCY_KEY] ?? null;

@@ -7,13 +7,13 @@
 import { z } from "zod";
 import { IDEMPOTENCY_KEY } from "../contract/headers.ts";
 import { PROBLEMS, isProblemCode } from "../contract/problems.ts";
+import { retryAdviceMembers } from "../contract/retry-advice.ts";
 import type { JsonObject } from "../kernel/json.ts";
-import { WAIT_SECONDS_MAX } from "../kernel/limits.ts";
+import { PAGE_ROWS_MAX, WAIT_SECONDS_MAX } from "../kernel/limits.ts";
 import { fail, type Result, succeed } from "../kernel/result.ts";
 import type { Catalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { Query } from "../operations/define-query.ts";
-import type { Advise } from "./advice.ts";
 
 export type ToolRequest = {
   readonly method: string;
@@ -21,12 +21,17 @@ export type ToolRequest = {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: unknown;
+  /** It changes nothing and has no key: its answer is the result as it is. */
+  readonly reads: boolean;
 };
 
 export type Arguments = Readonly<Record<string, unknown>>;
 
-/** What a call comes to: requests to send, in order, or an answer that needs none. */
-export type ToolPlan = { readonly send: readonly ToolRequest[] } | { readonly answer: JsonObject };
+/** What a call comes to: a request, several whose answers are pages of one result, or an answer that needs none. */
+export type ToolPlan =
+  | { readonly send: ToolRequest }
+  | { readonly pages: readonly { readonly of: JsonObject; readonly send: ToolRequest }[] }
+  | { readonly answer: JsonObject };
 
 export type Tool = {
   readonly name: string;
@@ -44,7 +49,6 @@ export type Tool = {
 };
 
 export type ToolParts = {
-  readonly advise: Advise;
   readonly newKey: () => string;
 };
 
@@ -52,7 +56,7 @@ export const toolsOf = ({ operations, queries }: Catalogue, parts: ToolParts): r
   beginOperation(operations, parts),
   getOperation(),
   retryOperation(operations),
-  adviseRetry(parts),
+  adviseRetry(),
   listAttention(),
   ...operations.map(operationTool),
   ...queries.map(queryTool),
@@ -108,7 +112,7 @@ const queryTool = (query: Query): Tool => ({
     const text = new URLSearchParams(
       pairs.map(([name, value]) => [name, String(value)]),
     ).toString();
-    return succeed({ send: [reading(path.value + (text === "" ? "" : `?${text}`))] });
+    return succeed({ send: reading(path.value + (text === "" ? "" : `?${text}`)) });
   },
 });
 
@@ -143,7 +147,7 @@ const getOperation = (): Tool => ({
   annotations: READS,
   plan: ({ idempotencyKey }) =>
     typeof idempotencyKey === "string"
-      ? succeed({ send: [reading(keyPathOf(idempotencyKey))] })
+      ? succeed({ send: reading(keyPathOf(idempotencyKey)) })
       : fail("idempotencyKey is missing."),
 });
 
@@ -166,39 +170,65 @@ const retryOperation = (operations: readonly Operation[]): Tool => ({
   },
 });
 
-const adviseRetry = ({ advise }: ToolParts): Tool => ({
+/** The members of POST /v1/retry-advice, whose route judges them; of a failure of this API its code is enough. */
+const adviseRetry = (): Tool => ({
   name: "advise_retry",
   title: "Whether and when to try again",
   description:
-    "For a failure that you saw: whether to retry, with which key, and when. Advice never makes an unsafe retry safe.",
+    "For a failure that you saw, here or elsewhere: whether to retry, with which key, and when, learned from what became of retries. Of a problem of this API its code is enough; nothing at all means that no answer came. Advice never makes an unsafe retry safe.",
   inputSchema: schemaOf({
-    code: z.string().optional().meta({ description: "The problem's code, if there was one" }),
-    attempts: z.int().min(1).optional(),
+    ...retryAdviceMembers,
+    status: retryAdviceMembers.status.optional(),
+    keyed: retryAdviceMembers.keyed.default(true),
   }),
-  annotations: READS,
-  plan: ({ code, attempts }) => {
-    if (code !== undefined && (typeof code !== "string" || !isProblemCode(code))) {
-      return fail(`The code is none of ${Object.keys(PROBLEMS).join(", ")}.`);
+  // What is reported twice counts twice.
+  annotations: { ...READS, idempotentHint: false },
+  plan: (given) => {
+    const { origin, code } = given;
+    const known = typeof code === "string" && isProblemCode(code) ? PROBLEMS[code] : undefined;
+    if (origin === undefined && code !== undefined && known === undefined) {
+      return fail(`Without an origin, the code is one of ${Object.keys(PROBLEMS).join(", ")}.`);
     }
     return succeed({
-      answer: advise({ code, attempts: typeof attempts === "number" ? attempts : 1 }),
+      send: {
+        method: "POST",
+        path: "/v1/retry-advice",
+        headers: { "Content-Type": "application/json" },
+        body: { status: known?.status ?? 0, keyed: true, ...given },
+        reads: true,
+      },
     });
   },
 });
+
+const ATTENTION = ["uncertain", "in-flight"] as const;
 
 const listAttention = (): Tool => ({
   name: "list_attention",
   title: "Keys that need attention",
   description:
-    "Your keys that are in flight, and those whose outcome is uncertain: a person has to resolve these.",
-  inputSchema: schemaOf({}),
+    "Your keys that are in flight, and those whose outcome is uncertain: a person has to resolve these. Each page tells its state, and in next where the following one begins: give both back as state and after.",
+  inputSchema: schemaOf({
+    state: z.enum(ATTENTION).optional().meta({ description: "Of this state alone" }),
+    after: z.string().optional().meta({ description: "The next of a page of that state" }),
+    limit: z.int().min(1).max(PAGE_ROWS_MAX).optional(),
+  }),
   annotations: READS,
-  plan: () =>
-    succeed({
-      send: ["uncertain", "in-flight"].map((state) =>
-        reading(`/v1/idempotency-keys?state=${state}`),
-      ),
-    }),
+  plan: ({ state, after, limit }) => {
+    if (after !== undefined && state === undefined) return fail("after is of a state: give both.");
+    const states: readonly unknown[] = state === undefined ? ATTENTION : [state];
+    return succeed({
+      pages: states.map((one) => {
+        const search = Object.entries({ state: one, after, limit })
+          .filter(([, value]) => value !== undefined)
+          .map(([name, value]) => [name, String(value)]);
+        return {
+          of: { state: String(one) },
+          send: reading(`/v1/idempotency-keys?${new URLSearchParams(search).toString()}`),
+        };
+      }),
+    });
+  },
 });
 
 const operationRequest = (
@@ -220,13 +250,19 @@ const operationRequest = (
       ...(idempotencyKey === undefined ? {} : { [IDEMPOTENCY_KEY]: idempotencyKey }),
     },
     body: body ?? {},
+    reads: false,
   });
 };
 
-const reading = (path: string): ToolRequest => ({ method: "GET", path, headers: {} });
+const reading = (path: string): ToolRequest => ({
+  method: "GET",
+  path,
+  headers: {},
+  reads: true,
+});
 
 const toSend = (request: Result<ToolRequest, string>): Result<ToolPlan, string> =>
-  request.ok ? succeed({ send: [request.value] }) : request;
+  request.ok ? succeed({ send: request.value }) : request;
 
 const keyPathOf = (text: string): string =>
   `/v1/idempotency-keys/${isDots(text) ? "none" : encodeURIComponent(text.toWellFormed())}`;

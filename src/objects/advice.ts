@@ -8,6 +8,7 @@ import { type Group, newGroup, noCounts } from "../advisor/group.ts";
 import { mergeGroups } from "../advisor/merge.ts";
 import { observe, type Observation, type Prediction } from "../advisor/observation.ts";
 import type { Failure } from "../advisor/failure.ts";
+import { takeProbe } from "../advisor/health.ts";
 import { restore, snapshotOf } from "../advisor/snapshot.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
@@ -15,6 +16,7 @@ import {
   ADVISOR_AGE_MS_MAX,
   ADVISOR_FAILED_KEYS_MAX,
   ADVISOR_GROUPS_MAX,
+  ADVISOR_RETRIES_MAX,
   ADVISOR_TELL_MS,
   RETRY_DOUBTFUL_MS,
   SEND_TIMEOUT_MS,
@@ -26,6 +28,11 @@ import type { AdvisorMethods } from "./advisor-call.ts";
 export const OWN_GROUP = "latchkey";
 /** Reads fail and recover apart from what is written. */
 export const OWN_READS = "latchkey reads";
+/**
+ * What the gateway meets of the APIs behind it is nobody's report: it is kept under a name that no tenant has, and helps
+ * all of them. Nothing of a request is in it but statuses, routes and times.
+ */
+export const UPSTREAMS = "the APIs behind";
 
 type Hot = {
   group: Group;
@@ -47,10 +54,15 @@ type Failed = {
 export type RunEnded = {
   readonly tenant: string;
   readonly key: string;
+  /** Whose failure it is; this service's own unless said. */
+  readonly group?: string;
   readonly startedAtMs: number;
   /** Undefined: it has an outcome. */
   readonly failure: Failure | undefined;
   readonly hintMs?: number | undefined;
+  /** For how long it may still be tried, and how often; no bound unless said. */
+  readonly leftMs?: number;
+  readonly triesLeft?: number;
 };
 
 export class Advisor {
@@ -78,11 +90,12 @@ export class Advisor {
   }
 
   /** Takes in how a run of a key ended. If it may be repeated: when. */
-  runEnded({ tenant, key, startedAtMs, failure, hintMs }: RunEnded): Advice | undefined {
+  runEnded(ended: RunEnded): Advice | undefined {
+    const { tenant, key, group = OWN_GROUP, startedAtMs, failure, hintMs } = ended;
     const nowMs = this.#clock();
     const name = nameOf(tenant, key);
     const before = this.#failedKeys.get(name);
-    this.observe(tenant, OWN_GROUP, {
+    this.observe(tenant, group, {
       atMs: nowMs,
       durationMs: nowMs - startedAtMs,
       failure,
@@ -102,16 +115,29 @@ export class Advisor {
     }
     const firstAtMs = before?.firstAtMs ?? nowMs;
     const retries = before === undefined ? 0 : before.retries + 1;
-    const advice = this.advise(tenant, OWN_GROUP, {
+    // Few tries that are left are weighed like the last of many.
+    const spent = ADVISOR_RETRIES_MAX - Math.max(1, ended.triesLeft ?? ADVISOR_RETRIES_MAX);
+    const advice = this.advise(tenant, group, {
       failure,
       // A client that tries on is still told when.
-      retries: Math.min(retries, RETRIES_TOLD_MAX),
+      retries: Math.min(Math.max(retries, spent), RETRIES_TOLD_MAX),
       ageMs: nowMs - firstAtMs,
       hintMs,
+      deadlineMs: ended.leftMs,
     });
     const { predicted } = advice;
     this.#failedKeys.set(name, { failure, firstAtMs, atMs: nowMs, retries, predicted });
     return advice;
+  }
+
+  /** Whether the origin is down, as far as this isolate knows. */
+  isDown(tenant: string, group: string): boolean {
+    return this.#hot.get(nameOf(tenant, group))?.group.health.up === false;
+  }
+
+  /** Lets the one who asks be the next to try an origin that is down, if it is time to. */
+  takeProbe(tenant: string, group: string): boolean {
+    return takeProbe(this.#of(tenant, group).group.health, this.#clock());
   }
 
   /**
@@ -231,7 +257,7 @@ export const toldOf = ({
 });
 
 /** More are counted, and not asked about: whether to go on is the client's to say, for a retry is safe. */
-const RETRIES_TOLD_MAX = 9;
+const RETRIES_TOLD_MAX = ADVISOR_RETRIES_MAX - 1;
 
 /** A group in which nothing has ever failed is like one that was just made. */
 const isWorthAsking = ({ hasNews, group }: Hot): boolean =>

@@ -15,7 +15,11 @@ export type UpstreamCall = Asked & {
 };
 
 /** What an operation with an external step was asked; its schema is not judged yet. */
-export type OperationCall = Asked & { readonly operation: Fingerprinted };
+export type OperationCall = Asked & {
+  readonly operation: Fingerprinted;
+  /** W3C Trace Context of the request; a gateway's call has it among its headers. */
+  readonly traceparent?: string | undefined;
+};
 
 type Asked = {
   readonly tenant: string;

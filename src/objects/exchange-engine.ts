@@ -11,6 +11,7 @@
  * stored. A change of state is one transaction of the object's storage that decides on what it finds there: of a client, a
  * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters) only spares work.
  */
+import type { Failure } from "../advisor/failure.ts";
 import type { ProblemCode } from "../contract/problems.ts";
 import type { ExchangePolicy, HeaderPairs, Upstream } from "../gateway/exchange.ts";
 import {
@@ -19,7 +20,7 @@ import {
   firstCall,
   transition,
 } from "../gateway/exchange-decision.ts";
-import { type OriginHealth, upstreamName } from "../gateway/origin-health.ts";
+import { type Experience, type OriginHealth, upstreamName } from "../gateway/origin-health.ts";
 import { findingOn, type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
 import { differingMembers } from "../idempotency/fingerprint.ts";
 import {
@@ -73,6 +74,7 @@ import { Telling } from "./exchange-telling.ts";
 import { Exchanges, type ExchangeStorage } from "./exchanges.ts";
 import { type ExternalSteps, invalid, type StepOutcome } from "./external-steps.ts";
 import type { Erasure, KeyStatus } from "./key-call.ts";
+import { boundedBy, type UpstreamAdvice } from "./upstream-advice.ts";
 
 export type ExchangeEngineSetup = {
   /** Where the tenant's rows are. Throws if that cannot be found out. */
@@ -90,6 +92,8 @@ export type ExchangeEngineSetup = {
   /** Asks the object that a row names, where it is not this one. */
   readonly forward: (object: string, call: ExchangeCall) => Promise<ExchangeReply>;
   readonly health: OriginHealth;
+  /** Told of every call; says when it should be sent again, where that was learned. */
+  readonly upstreams: Pick<UpstreamAdvice, "ended" | "asked">;
   /** How long before the next try, milliseconds; `attempt` is the number of the one that has failed, from 1. */
   readonly pauseBefore: (attempt: number, route: string) => number;
   /** The operations that have an external step. */
@@ -334,12 +338,12 @@ export class ExchangeEngine {
       : health.admit(upstream, clock());
     if (!admission.admitted) {
       // Nothing is claimed, so the key stays free.
-      const { afterMs } = admission;
+      const { admitted: _, ...wait } = admission;
       return this.#withoutCall(
         call,
         problem("temporarily-unavailable", {
           detail: "Not sent: the API behind, or the database, takes no new requests right now.",
-          afterMs,
+          ...wait,
         }),
       );
     }
@@ -562,7 +566,7 @@ export class ExchangeEngine {
 
   /** One call that is recorded and admitted, and what comes of it. */
   async #try(exchange: Exchange, body: Uint8Array): Promise<ExchangeReply> {
-    const { clock, health, send, keptHeaders } = this.#setup;
+    const { clock, health, upstreams, send, keptHeaders, pauseBefore } = this.#setup;
     const { input, key, state } = exchange;
     if (input === null) throw new Error("The exchange is closed: its input is gone.");
     const { policy } = input;
@@ -570,9 +574,11 @@ export class ExchangeEngine {
     const { attempt } = state;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(new Error("time-out")), policy.timeoutMs);
+    const startedAtMs = clock();
     let verdict: Verdict;
     let hintMs: number | undefined;
-    let isWell = false;
+    let failure: Failure | undefined;
+    let advisedMs: number | undefined;
     let wasSent = false;
     try {
       // Parts of an answer that a try before has left behind.
@@ -582,8 +588,7 @@ export class ExchangeEngine {
       if (CRASH_POINTS) await crashPoint("exchange-sent");
       const response = await answered;
       verdict = verdictOn(response.status, policy, state.doubtful);
-      // A 5xx is an answer of a system that is not well; whether it is an outcome is the policy's to say.
-      isWell = response.status < 500 && response.status !== 429;
+      if (verdict !== "final") failure = { status: response.status, code: policy.route };
       hintMs = retryAfterOf(response.headers, clock());
       if (verdict === "final") {
         const spooled = await spool(this.#exchanges, key, response);
@@ -602,7 +607,7 @@ export class ExchangeEngine {
       if (CRASH_POINTS) await crashPoint("exchange-answered");
       await response.body?.cancel().catch(() => undefined);
     } catch (error) {
-      isWell = false;
+      failure = { status: 0, code: limit.signal.aborted ? "timeout" : "reset" };
       verdict = verdictOnFailure(wasSent);
       this.#setup.alert("upstream-failed", {
         route: policy.route,
@@ -612,9 +617,20 @@ export class ExchangeEngine {
       });
     } finally {
       clearTimeout(timer);
-      health.observe(upstream, isWell ? "answered" : "failed", clock());
+      health.observe(upstream, experienceOf(failure), clock());
+      advisedMs = upstreams.ended({
+        tenant: exchange.tenant,
+        key,
+        upstream,
+        startedAtMs,
+        failure,
+        hintMs,
+        leftMs: leftMsOf(exchange, policy, clock()),
+        sendsLeft: policy.heal.attemptsMax - state.sends,
+      });
     }
-    const pauseMs = Math.max(hintMs ?? 0, this.#setup.pauseBefore(state.sends, policy.route));
+    const soonestMs = advisedMs ?? pauseBefore(state.sends, policy.route);
+    const pauseMs = Math.max(hintMs ?? 0, soonestMs);
     return this.#step(exchange, { kind: "judged", attempt, verdict, pauseMs });
   }
 
@@ -892,7 +908,9 @@ export class ExchangeEngine {
     const upstream = upstreamName(input.policy.upstream);
     const admission = health.admit(upstream, clock());
     if (!admission.admitted) {
-      return this.#step(exchange, { kind: "held-back", afterMs: admission.afterMs });
+      const leftMs = leftMsOf(exchange, input.policy, clock());
+      const afterMs = boundedBy(leftMs, admission.afterMs);
+      return this.#step(exchange, { kind: "held-back", afterMs });
     }
     let isSent = false;
     try {
@@ -912,7 +930,7 @@ export class ExchangeEngine {
    * a status path should answer as the call would have. Everything but 200 and 404 says nothing.
    */
   async #ask(exchange: Exchange, upstream: Upstream): Promise<ExchangeReply> {
-    const { clock, health, send, keptHeaders, pauseBefore } = this.#setup;
+    const { clock, health, upstreams, send, keptHeaders, pauseBefore } = this.#setup;
     const { input, key, state } = exchange;
     const path = input?.policy.status?.path;
     if (input === null || path === undefined) throw new Error("The exchange cannot be asked for.");
@@ -922,10 +940,11 @@ export class ExchangeEngine {
     const pauseMs = pauseBefore(state.asks, exchange.route);
     const asked = { kind: "asked", attempt: state.attempt, askedAtMs, pauseMs } as const;
     let found: ReturnType<typeof findingOn> = "unknown";
-    let isWell = false;
+    let failure: Failure | undefined;
     try {
       const response = await send(upstream, statusRequest(exchange, path, limit.signal));
-      isWell = response.status < 500 && response.status !== 429;
+      const isWell = response.status < 500 && response.status !== 429;
+      if (!isWell) failure = { status: response.status, code: exchange.route };
       found = findingOn(response.status);
       if (found === "outcome") {
         this.#exchanges.removeChunks(key);
@@ -941,10 +960,12 @@ export class ExchangeEngine {
     } catch (error) {
       // An outcome that broke off on the way is to be asked for again.
       found = "unknown";
+      failure = { status: 0, code: limit.signal.aborted ? "timeout" : "reset" };
       this.#setup.alert("upstream-failed", { route: exchange.route, error: String(error) });
     } finally {
       clearTimeout(timer);
-      health.observe(upstreamName(upstream), isWell ? "answered" : "failed", clock());
+      health.observe(upstreamName(upstream), experienceOf(failure), clock());
+      upstreams.asked(upstreamName(upstream), askedAtMs, clock(), failure);
     }
     return this.#step(exchange, { ...asked, found, stored: false });
   }
@@ -1230,6 +1251,13 @@ const drain = async (reply: ExchangeReply): Promise<void> => {
     // It broke off: then its size stays unknown.
   }
 };
+
+/** What the route's `heal` leaves of its time. */
+const leftMsOf = ({ createdAtMs }: Exchange, { heal }: ExchangePolicy, nowMs: number): number =>
+  createdAtMs + heal.elapsedMsMax - nowMs;
+
+const experienceOf = (failure: Failure | undefined): Experience =>
+  failure?.status === 429 ? "throttled" : "ended";
 
 const problem = (
   code: ProblemCode,

@@ -1,8 +1,8 @@
-/** What an exchange engine is given in production: the runtime's fetch, the Worker's bindings, this object's health of upstreams. */
+/** What an exchange engine is given in production: the runtime's fetch, the Worker's bindings, what the isolate has learned of upstreams. */
 import type { Bindings, EngineSettings } from "../env.ts";
 import { exchangeFingerprint } from "../gateway/content-fingerprint.ts";
 import type { Upstream } from "../gateway/exchange.ts";
-import { consecutiveFailures } from "../gateway/origin-health.ts";
+import { originHealth } from "../gateway/origin-health.ts";
 import { parseProcessor } from "../gateway/processor.ts";
 import { fingerprint } from "../idempotency/fingerprint.ts";
 import { keptHeaders } from "../gateway/headers.ts";
@@ -13,12 +13,14 @@ import {
   EXCHANGE_PAUSE_MS_MAX,
   KEY_LIFETIME_SECONDS_MAX,
 } from "../kernel/limits.ts";
-import type { ExchangeEngineSetup } from "./exchange-engine.ts";
 import type { Operation } from "../operations/define-operation.ts";
+import { advisor, UPSTREAMS } from "./advice.ts";
+import type { ExchangeEngineSetup } from "./exchange-engine.ts";
 import { ExternalSteps } from "./external-steps.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
 import { databaseFor } from "./tenant-database.ts";
+import { UpstreamAdvice } from "./upstream-advice.ts";
 
 /** What belongs to the object itself, and is shared with what else lives in it. */
 type Shared = Pick<ExchangeEngineSetup, "storage" | "alarm" | "commit" | "keepAlive" | "alert">;
@@ -28,33 +30,40 @@ export const exchangeSetup = (
   settings: EngineSettings,
   operations: readonly Operation[],
   shared: Shared,
-): ExchangeEngineSetup => ({
-  ...shared,
-  databaseFor: (tenant) => databaseFor(env, settings, tenant),
-  databaseBytesMax: settings.DATABASE_BYTES_MAX,
-  send: (upstream, request) => senderOf(env, upstream)(request),
-  post: (request) => fetch(request),
-  forward: (object, call) =>
-    // Safe to repeat: it is one keyed request, however often it arrives.
-    callObject(keyObjectNamed(env, object), (stub) => stub.exchange(call)),
-  health: consecutiveFailures(),
-  pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
-  keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
-  fingerprintIn: (call, version) =>
-    call.operation === undefined
-      ? exchangeFingerprint(call.request, version)
-      : fingerprint(call.operation, version),
-  steps: new ExternalSteps({
-    operations,
-    processorNamed: (name) => parseProcessor(env, name, KEY_LIFETIME_SECONDS_MAX),
-  }),
-  secretNamed: (name) => {
-    const value: unknown = Reflect.get(env, name);
-    return typeof value === "string" && value !== "" ? value : undefined;
-  },
-  clock: systemClock,
-  randomness: systemRandomness,
-});
+): ExchangeEngineSetup => {
+  const upstreams = new UpstreamAdvice(advisor, () => {
+    const told = advisor.exchange(UPSTREAMS, env.ADVISOR);
+    if (told !== undefined) shared.keepAlive(told);
+  });
+  return {
+    ...shared,
+    databaseFor: (tenant) => databaseFor(env, settings, tenant),
+    databaseBytesMax: settings.DATABASE_BYTES_MAX,
+    send: (upstream, request) => senderOf(env, upstream)(request),
+    post: (request) => fetch(request),
+    forward: (object, call) =>
+      // Safe to repeat: it is one keyed request, however often it arrives.
+      callObject(keyObjectNamed(env, object), (stub) => stub.exchange(call)),
+    upstreams,
+    health: originHealth(upstreams),
+    pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
+    keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
+    fingerprintIn: (call, version) =>
+      call.operation === undefined
+        ? exchangeFingerprint(call.request, version)
+        : fingerprint(call.operation, version),
+    steps: new ExternalSteps({
+      operations,
+      processorNamed: (name) => parseProcessor(env, name, KEY_LIFETIME_SECONDS_MAX),
+    }),
+    secretNamed: (name) => {
+      const value: unknown = Reflect.get(env, name);
+      return typeof value === "string" && value !== "" ? value : undefined;
+    },
+    clock: systemClock,
+    randomness: systemRandomness,
+  };
+};
 
 const senderOf = (env: Bindings, upstream: Upstream) => {
   if (upstream.kind === "origin") return (request: Request) => fetch(request);

@@ -105,7 +105,7 @@ export class ExternalSteps {
 
   /** What the processor is sent for a claim. Throws if the row does not say what was held. */
   sending(call: OperationCall, held: JournalEntry["held"], policy: ExchangePolicy): Sending {
-    const { tenant, key, origin } = call;
+    const { tenant, key, origin, traceparent } = call;
     const operation = this.#operation(call.operation.operation);
     const kept = parseHeld(held);
     const processorKey = processorKeyOf(tenant, key);
@@ -120,6 +120,7 @@ export class ExternalSteps {
           ["content-type", "application/json"],
           ["accept", "application/json"],
           ["idempotency-key", processorKey],
+          ...(traceparent === undefined ? [] : [["traceparent", traceparent] as const]),
           ...(token === null ? [] : [["authorization", `Bearer ${token}`] as const]),
         ],
         body: new TextEncoder().encode(JSON.stringify(body)),

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root } from "../../scripts/tool.ts";
+import { callTool, connectAgent } from "../support/agent.ts";
 import { build } from "../support/build.ts";
 import { type Server, startServer } from "../support/server.ts";
 import { answerOf, newKey, textOf } from "../support/tenant.ts";
@@ -47,7 +48,7 @@ const newCaller = async (tenant: string, scopes = "seats:write read") => {
     tenant,
     scopes,
   );
-  return callerWith({ "X-Api-Key": apiKey });
+  return { apiKey, ...callerWith({ "X-Api-Key": apiKey }) };
 };
 
 const callerWith = (credentials: Readonly<Record<string, string>>) => {
@@ -226,6 +227,35 @@ describe("the host's own authentication", () => {
     expect((await ada.book(seat, key)).status).toBe(201);
     await server.sql("DELETE FROM api_keys WHERE tenant = 'ada-air'");
     expect((await ada.book(seat, key)).status).toBe(401);
+  });
+});
+
+describe("an agent of the host's callers", () => {
+  it("books at /mcp under the mount with the host's API key: once for a key, whether it comes by tool or by HTTP", async () => {
+    const { apiKey, book } = await newCaller("ada-air");
+    const agent = await connectAgent(`${server.origin}/api/mcp`, { "X-Api-Key": apiKey });
+    const seat = await newSeat();
+    const { idempotencyKey } = await callTool(agent, "begin_operation", {
+      operation: "seats_book",
+    });
+    const wanted = { idempotencyKey, params: { seat }, body: { passenger: "Ada" } };
+    const made = await callTool(agent, "seats_book", wanted);
+    expect(made).toMatchObject({ outcome: "completed", status: 201, replayed: false });
+    expect(made["link"]).toMatch(/^\/api\/bookings\/book_/);
+    const again = await callTool(agent, "seats_book", wanted);
+    expect(again).toEqual({ ...made, replayed: true });
+    expect((await book(seat, String(idempotencyKey))).body).toEqual(made["result"]);
+    expect(await bookingsOf(seat)).toBe(1);
+    expect(await callTool(agent, "list_attention", {})).toMatchObject({
+      pages: [
+        { state: "uncertain", data: [] },
+        { state: "in-flight", data: [] },
+      ],
+    });
+  });
+
+  it("25: without an API key gets nowhere", async () => {
+    await expect(connectAgent(`${server.origin}/api/mcp`, {})).rejects.toThrow(Error);
   });
 });
 

@@ -165,6 +165,30 @@ describe("the key", () => {
   });
 });
 
+describe("the trace", () => {
+  const TRACE = {
+    traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    tracestate: "vendor=a1,other=b2",
+  };
+
+  it("goes on with a protected call, and is not kept with its answer", async () => {
+    const key = newKey();
+    const first = await send("/v1/charges", { key, headers: TRACE });
+    expect(byKey(key)).toMatchObject([{ headers: TRACE }]);
+    expect(first.headers.get("traceparent")).toBeNull();
+  });
+
+  it("is that of the request also when the call is sent again without it", async () => {
+    const key = newKey();
+    nextFaults.push("fail-before");
+    const broken = await send("/honoured/charges", { key, headers: TRACE });
+    expect(broken.status).toBe(423);
+    await send("/honoured/charges", { key, headers: { Prefer: "wait=10" } });
+    const healed = honouring.effects.filter((effect) => effect.key === key);
+    expect(healed).toMatchObject([{ headers: TRACE }]);
+  });
+});
+
 describe("who calls", () => {
   it("24: another credential is another tenant: the same key is its own request, and neither sees the other's", async () => {
     const key = newKey();

@@ -36,16 +36,27 @@ const ask = async (
 const codeOf = async (response: Response): Promise<unknown> =>
   ((await response.json()) as { code: unknown }).code;
 
+const TRACE = {
+  traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  tracestate: "vendor=a1",
+};
+
 describe("a read", () => {
-  it("passes through with its query, headers and credential, and is not marked", async () => {
+  it("passes through with its query, headers, trace and credential, and is not marked", async () => {
     const response = await ask("/v1/charges?limit=3&a=%20b", {
-      headers: { ...AUTHORIZATION, "X-Own": "1", "Idempotency-Key": newKey(), Cookie: "a=1" },
+      headers: {
+        ...AUTHORIZATION,
+        ...TRACE,
+        "X-Own": "1",
+        "Idempotency-Key": newKey(),
+        Cookie: "a=1",
+      },
     });
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({
       method: "GET",
       url: "/v1/charges?limit=3&a=%20b",
-      headers: { authorization: "Bearer sk_test_1", "x-own": "1", cookie: "a=1" },
+      headers: { authorization: "Bearer sk_test_1", ...TRACE, "x-own": "1", cookie: "a=1" },
     });
     expect(response.headers.get("Latchkey-Protected")).toBeNull();
     expect(response.headers.get("X-Request-Id")).not.toBeNull();

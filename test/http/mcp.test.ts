@@ -1,40 +1,26 @@
 /** Agents over the Model Context Protocol, with the official client: one effect for each intent, whatever breaks. */
-import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
-import { describe, expect, it, onTestFinished } from "vitest";
+import type { Client } from "@modelcontextprotocol/client";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { z } from "zod";
+import { startUpstream } from "../../examples/upstream/upstream.ts";
+import { callTool, connectAgent } from "../support/agent.ts";
 import { balanceOf, expectNothingMade, transfersOf } from "../support/books.ts";
 import { startFaultyProxy } from "../support/faulty-proxy.ts";
 import { useServers } from "../support/suite.ts";
 import { FUNDS_MINOR, newKey, openTenant, PAYMENT, type Tenant } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
 
-const serverFor = useServers({ usual: {} });
+/** Carries everything out, and says that it has failed. */
+const failing = await startUpstream({ nextFault: () => "fail-after" });
+afterAll(async () => failing.stop());
 
-const connect = async (origin: string, token: string): Promise<Client> => {
-  const client = new Client(
-    { name: "test", version: "1" },
-    { versionNegotiation: { mode: "auto" } },
-  );
-  await client.connect(
-    new StreamableHTTPClientTransport(new URL("/mcp", origin), {
-      requestInit: { headers: { Authorization: `Bearer ${token}` } },
-    }),
-  );
-  onTestFinished(async () => client.close());
-  return client;
-};
+const ROUTES = JSON.stringify([{ path: "/**", upstream: failing.origin, tenant: "acme" }]);
+const serverFor = useServers({ usual: {}, gateway: { vars: { GATEWAY_ROUTES: ROUTES } } });
 
-const structured = z.record(z.string(), z.unknown());
+const connect = async (origin: string, token: string): Promise<Client> =>
+  connectAgent(`${origin}/mcp`, { Authorization: `Bearer ${token}` });
 
-const call = async (
-  client: Client,
-  name: string,
-  given: Record<string, unknown>,
-): Promise<Readonly<Record<string, unknown>>> => {
-  const { structuredContent, isError } = await client.callTool({ name, arguments: given });
-  const seen: Record<string, unknown> = structured.parse(structuredContent);
-  return { ...seen, isError: isError === true };
-};
+const call = callTool;
 
 const opened = async (): Promise<{ tenant: Tenant; client: Client; origin: string }> => {
   const server = serverFor("usual");
@@ -180,24 +166,99 @@ describe("an agent", () => {
     await expect(connect(origin, "none")).rejects.toThrow(Error);
   });
 
-  it("is advised by code, and shown the keys that need attention", async () => {
+  it("is advised by a problem's code, or by nothing but that no answer came", async () => {
     const { client } = await opened();
     expect(await call(client, "advise_retry", { code: "insufficient-funds" })).toMatchObject({
+      isError: false,
       retry: false,
       use: "new-key",
+      policy: "rule",
     });
-    expect(await call(client, "advise_retry", { attempts: 3 })).toMatchObject({
-      retry: true,
-      use: "same-key",
-      afterMs: 4_000,
+    const silence = await call(client, "advise_retry", { retries: 2, retryAfterMs: 4_000 });
+    expect(silence).toMatchObject({ retry: true, use: "same-key", policy: "prior" });
+    expect(silence["afterMs"]).toBeGreaterThanOrEqual(4_000);
+    expect(await call(client, "advise_retry", { code: "made-up" })).toMatchObject({
+      isError: true,
+      problem: { code: "request-invalid" },
     });
-    expect(await call(client, "list_attention", {})).toMatchObject({
-      pages: [{ data: [] }, { data: [] }],
+  });
+
+  it("X: is given the advice that its tenant's reports have taught, the same as over HTTP, and no other tenant's", async () => {
+    const { tenant, client } = await opened();
+    const failed = { origin: "bank.example", status: 404, code: "not_yet" };
+    for (let at = 0; at < 30; at++) {
+      await call(client, "advise_retry", { ...failed, next: { afterMs: 2_000, succeeded: true } });
+    }
+    const learned = { retry: true };
+    const mine = await call(client, "advise_retry", failed);
+    expect(mine).toMatchObject(learned);
+    expect(mine["successProbability"]).toBeGreaterThan(0.6);
+    const overHttp = await tenant.post(
+      "/v1/retry-advice",
+      { ...failed, keyed: true },
+      { key: null },
+    );
+    expect(overHttp.body).toMatchObject(learned);
+    const { client: stranger } = await opened();
+    const theirs = await call(stranger, "advise_retry", failed);
+    expect(theirs["successProbability"]).toBeLessThan(0.3);
+  });
+
+  it("is told by no report that what is unsafe may be sent again", async () => {
+    const { client } = await opened();
+    const unkeyed = { origin: "bank.example", status: 0, code: "timeout", keyed: false };
+    await call(client, "advise_retry", { ...unkeyed, next: { afterMs: 1_000, succeeded: true } });
+    expect(await call(client, "advise_retry", unkeyed)).toMatchObject({
+      retry: false,
+      use: "never",
     });
   });
 
   it("reads what it needs to know at /llms.txt, without a token", async () => {
     const answer = await fetch(`${serverFor("usual").origin}/llms.txt`);
     expect(await answer.text()).toContain("payments_create");
+  });
+});
+
+describe("an agent at the gateway", () => {
+  it("finds the tools under /_latchkey, and pages through the keys whose outcome is uncertain, each once", async () => {
+    const { origin } = serverFor("gateway");
+    const keys = [newKey(), newKey(), newKey()].toSorted();
+    for (const key of keys) {
+      const answer = await fetch(`${origin}/v1/charges`, {
+        method: "POST",
+        headers: { "Idempotency-Key": key },
+        body: "amount=1",
+      });
+      expect(answer.status).toBe(409);
+    }
+    const client = await connect(`${origin}/_latchkey`, await tokenFor("acme", { scope: "read" }));
+    const paged = z.object({
+      pages: z.array(
+        z.object({
+          state: z.string(),
+          data: z.array(z.object({ key: z.string(), state: z.string() })),
+          next: z.string().nullable(),
+        }),
+      ),
+    });
+    const attention = async (given: Record<string, unknown>) =>
+      paged.parse(await call(client, "list_attention", given)).pages;
+    expect((await attention({})).map(({ state, data }) => [state, data.length])).toEqual([
+      ["uncertain", 3],
+      ["in-flight", 0],
+    ]);
+    const found: string[] = [];
+    let after: string | null = null;
+    do {
+      const page: Record<string, unknown> = { state: "uncertain", limit: 2 };
+      const [only] = await attention(after === null ? page : { ...page, after });
+      found.push(...(only?.data ?? []).map(({ key }) => key));
+      after = only?.next ?? null;
+    } while (after !== null);
+    expect(found).toEqual(keys);
+    expect(await call(client, "list_attention", { after: keys[0] })).toMatchObject({
+      isError: true,
+    });
   });
 });

@@ -46,6 +46,20 @@ describe("with a processor", () => {
     await expectBooksBalanced(server);
   });
 
+  it("the processor is told the trace that the payout belongs to, and nothing that is none", async () => {
+    const tenant = await openTenant(server);
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (const [sent, told] of [
+      [traceparent, traceparent],
+      ["00-no-trace-00", undefined],
+    ]) {
+      const payout = { ...WISH, destination: `DE${newKey()}` };
+      await tenant.post("/v1/payouts", payout, { headers: { traceparent: sent ?? "" } });
+      const call = processor.effects.find(({ body }) => body.includes(payout.destination));
+      expect(call?.headers["traceparent"]).toBe(told);
+    }
+  });
+
   it("what is on its way, or has left, is nobody's to pay with", async () => {
     const tenant = await openTenant(server);
     await tenant.post("/v1/payouts", WISH);

@@ -1,10 +1,15 @@
 /** Advice over HTTP: in problems that are not stored, for failures met elsewhere, and for operators. */
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { startUpstream } from "../../examples/upstream/upstream.ts";
 import { useServers, whileLocked } from "../support/suite.ts";
 import { newKey, newTenant, openTenant, type Tenant } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
 
-const serverFor = useServers({ only: {} });
+const failing = await startUpstream({ nextFault: () => "fail-before" });
+afterAll(async () => failing.stop());
+
+const ROUTES = JSON.stringify([{ path: "/**", upstream: failing.origin, tenant: "acme" }]);
+const serverFor = useServers({ only: {}, gateway: { vars: { GATEWAY_ROUTES: ROUTES } } });
 const server = () => serverFor("only");
 
 const failed = { origin: "bank.example", status: 503, code: "maintenance", keyed: true };
@@ -90,9 +95,23 @@ describe("POST /v1/retry-advice", () => {
     expect(Number(theirs.body["successProbability"])).toBeLessThan(0.3);
   });
 
+  it("without an origin is about this service: what the problem table rules out is ruled out, and it learns nothing from being told", async () => {
+    const tenant = await openTenant(server());
+    const own = { status: 503, code: "temporarily-unavailable", keyed: true };
+    const before = await ask(tenant, own);
+    expect(before.body).toMatchObject({ retry: true, use: "same-key", policy: "prior" });
+    for (let at = 0; at < 30; at++) await ask(tenant, { ...own, code: "internal-error" });
+    expect((await ask(tenant, own)).body).toMatchObject({ class: "transient", policy: "prior" });
+    const expired = { status: 410, code: "idempotency-key-expired", keyed: true };
+    expect((await ask(tenant, expired)).body).toMatchObject({ retry: false, use: "new-key" });
+  });
+
   it.each([
     ["an unknown member", { ...failed, body: "secret" }],
-    ["no origin", { status: 503, keyed: true }],
+    [
+      "a retry of this service's own",
+      { status: 503, keyed: true, next: { afterMs: 1, succeeded: true } },
+    ],
     ["a status that is none", { ...failed, status: 42 }],
     ["a negative age", { ...failed, ageMs: -1 }],
     ["an origin that is too long", { ...failed, origin: "x".repeat(121) }],
@@ -127,6 +146,24 @@ describe("GET /v1/ops/retry-advice", () => {
         tenant: tenant.name,
         groups: [{ group: "at bank.example", up: true, classes: [{ class: "503:maintenance" }] }],
       },
+    });
+  });
+
+  it("shows what was learned of the API behind the gateway, by its routes, whichever tenant is asked for", async () => {
+    const gateway = serverFor("gateway");
+    for (let at = 0; at < 3; at++) {
+      const headers = { "Idempotency-Key": newKey() };
+      await fetch(`${gateway.origin}/v1/charges`, { method: "POST", headers, body: "amount=1" });
+    }
+    const headers = {
+      Authorization: `Bearer ${await tokenFor("operations", { scope: "ops:read" })}`,
+    };
+    const answer = await fetch(`${gateway.origin}/_latchkey/v1/ops/retry-advice?tenant=nobody`, {
+      headers,
+    });
+    expect(await answer.json()).toMatchObject({
+      tenant: "nobody",
+      groups: [{ group: `upstream ${failing.origin}`, up: false }],
     });
   });
 

@@ -349,23 +349,6 @@ describe("what an answer means", () => {
     expect(upstream.calls).toBe(3);
     expect(object.alerts).toContain("exchange-uncertain");
   });
-
-  it("an upstream that is down is left alone: nothing is claimed, the key is free, and one probe finds it well again", async () => {
-    const upstream = new Upstream();
-    upstream.faults.push(500, 500, 500, 500, 500);
-    const object = incarnation({ upstream });
-    const tenant = tenantOf();
-    for (let i = 0; i < 5; i++) await object.exchange(exchangeCall(tenant));
-    const call = exchangeCall(tenant);
-
-    const held = await object.exchange(call);
-    expect(held).toMatchObject({ code: "temporarily-unavailable", afterMs: 5_000 });
-    expect(await rowOf(call)).toBeNull();
-    expect(upstream.calls).toBe(5);
-    object.time.advance(5_000);
-
-    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: false });
-  });
 });
 
 describe("the order", () => {

@@ -1,6 +1,7 @@
 /** The team's Worker: its own routes, and beside them, under /api, those that run once. */
 import { Hono } from "hono";
 import { type Latchkey, latchkey } from "latchkey";
+import { agentFace } from "latchkey/agents";
 import { authenticate, type Env } from "./authenticate";
 import { bookSeat, cancelBooking, getBooking } from "./bookings";
 
@@ -8,6 +9,7 @@ const keyed: Latchkey = latchkey({
   operations: [bookSeat, cancelBooking],
   queries: [getBooking],
   authenticate,
+  agents: agentFace,
   securityScheme: { type: "apiKey", in: "header", name: "X-Api-Key" },
 });
 

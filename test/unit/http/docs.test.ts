@@ -132,13 +132,16 @@ describe("the guides", () => {
     for (const code of Object.keys(PROBLEMS)) expect(guide).toContain(`../problems/${code}"`);
   });
 
-  it("the operating guide has every limit, with a reason", () => {
-    const source = readFileSync(join(root, "src/kernel/limits.ts"), "utf8");
-    const guide = readFileSync(join(root, "docs/operating.md"), "utf8");
-    const names = [...source.matchAll(/^export const (\w+)/gm)].map(([, name]) => name ?? "");
-    expect(names.length).toBeGreaterThan(40);
-    for (const name of names)
-      expect(guide).toMatch(new RegExp(`\\| \`${name}\` \\| \`[^\`]+\` \\| \\S.{10,} \\|`));
+  it.each([
+    ["operating", "src/kernel/limits.ts", 40],
+    ["client-sdk", "src/client/limits.ts", 10],
+  ])("the guide %s has every limit of %s, with a reason", (name, path, atLeast) => {
+    const source = readFileSync(join(root, path), "utf8");
+    const guide = readFileSync(join(root, `docs/${name}.md`), "utf8");
+    const names = [...source.matchAll(/^export const (\w+)/gm)].map(([, limit]) => limit ?? "");
+    expect(names.length).toBeGreaterThan(atLeast);
+    for (const limit of names)
+      expect(guide).toMatch(new RegExp(`\\| \`${limit}\` \\| \`[^\`]+\` \\| \\S.{10,} \\|`));
   });
 
   it("the picture of a key's life has a title and a description, and no style of its own in the page", () => {

@@ -8,6 +8,7 @@ const request = {
   path: "/v1/payments",
   headers: { "Idempotency-Key": "k" },
   body: {},
+  reads: false,
 };
 
 const outcomeOf = async (code: ProblemCode, headers: Record<string, string> = {}) => {

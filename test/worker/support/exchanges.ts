@@ -7,9 +7,10 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, vi } from "vitest";
 import type { ExchangePolicy } from "../../../src/gateway/exchange.ts";
 import { keptHeaders } from "../../../src/gateway/headers.ts";
-import { consecutiveFailures } from "../../../src/gateway/origin-health.ts";
+import { originHealth } from "../../../src/gateway/origin-health.ts";
 import { fingerprint as printOf } from "../../../src/idempotency/fingerprint.ts";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
+import { Advisor } from "../../../src/objects/advice.ts";
 import { Alarm } from "../../../src/objects/alarm.ts";
 import type {
   ExchangeCall,
@@ -17,6 +18,7 @@ import type {
   UpstreamCall,
 } from "../../../src/objects/exchange-call.ts";
 import { ExchangeEngine, type ExchangeEngineSetup } from "../../../src/objects/exchange-engine.ts";
+import { UpstreamAdvice } from "../../../src/objects/upstream-advice.ts";
 import { ExternalSteps } from "../../../src/objects/external-steps.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import { operations } from "../../../src/operations/registry.ts";
@@ -34,6 +36,8 @@ export type ExchangeOptions = {
   readonly object?: string;
   readonly storage?: (real: EngineStorage) => EngineStorage;
   readonly parts?: Partial<ExchangeEngineSetup>;
+  /** What the isolate has learned; nothing unless said. */
+  readonly advisor?: Advisor;
   /** How the processors of operations are called. */
   readonly processor?: ExchangePolicy | null;
 };
@@ -111,6 +115,8 @@ export class ExchangeIncarnation {
       this.alerts.push(event);
     };
     const keepAlive = (work: Promise<unknown>): void => state.waitUntil(work);
+    const { advisor = new Advisor(time.clock, () => 0.5) } = this.#options;
+    const upstreams = new UpstreamAdvice(advisor);
     const exchanges = new ExchangeEngine({
       databaseFor: () => Promise.resolve(db),
       databaseBytesMax: Number.POSITIVE_INFINITY,
@@ -120,7 +126,8 @@ export class ExchangeIncarnation {
       send: (_upstream, request) => upstream.handle(request),
       post: () => Promise.reject(new Error("There are no webhooks here.")),
       forward: () => Promise.reject(new Error("There is no other object.")),
-      health: consecutiveFailures(),
+      upstreams,
+      health: originHealth(upstreams),
       pauseBefore: () => PAUSE_MS,
       steps: new ExternalSteps({
         operations,

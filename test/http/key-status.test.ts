@@ -100,7 +100,7 @@ describe.each(ROUTINGS)("KEY_OBJECTS=%s", (routing) => {
     await server().sql(
       `INSERT INTO journal SELECT tenant, 'old-' || key, operation, fingerprint_version, fingerprint, members, object,
          'old-' || nonce, deliveries, attempt, state, refusal, status, headers, body, link,
-         created_at_ms, created_at_ms / 1000, forget_at_s FROM journal WHERE tenant = ?`,
+         created_at_ms, created_at_ms / 1000, forget_at_s, NULL, NULL, NULL FROM journal WHERE tenant = ?`,
       tenant.name,
     );
     const before = await tenant.get("/v1/payments");

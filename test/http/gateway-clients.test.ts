@@ -61,12 +61,16 @@ const serverFor = useServers({
 });
 afterAll(async () => Promise.all([askable, honouring, silent].map(async ({ stop }) => stop())));
 
-/** Between client and gateway: by seed a connection breaks before the request, while it runs, or before its answer. */
+/**
+ * Between client and gateway: a connection breaks before the request, while it runs, or before its answer. The first one
+ * does whatever the seed is, so that there is no run without.
+ */
 const startBadLine = async (origin: string, seed: number) => {
   const next = faultsBySeed(seed, 0.35, ["drop-before", "reset-after", "answer-late"]);
   let broken = 0;
   const server = createServer((incoming, outgoing) => {
-    const fault = incoming.method === "GET" ? undefined : next();
+    const drawn = incoming.method === "GET" ? undefined : next();
+    const fault = incoming.method !== "GET" && broken === 0 ? "reset-after" : drawn;
     if (fault !== undefined) broken += 1;
     if (fault === "drop-before") return void incoming.socket.destroy();
     const { hostname, port } = new URL(origin);

@@ -50,7 +50,7 @@ export class Incarnation {
   constructor(options: EngineOptions) {
     this.#options = options;
     this.object = options.object ?? `test/${crypto.randomUUID()}`;
-    this.time = options.time ?? new VirtualTime(Date.now());
+    this.time = options.time ?? VirtualTime.ahead();
     this.#stub = env.KEY_OBJECT.getByName(this.object);
     this.db = new FaultyDatabase(env.DB, {
       ...options.faults,

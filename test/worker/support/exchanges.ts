@@ -55,7 +55,7 @@ export class ExchangeIncarnation {
   constructor(options: ExchangeOptions) {
     this.#options = options;
     this.object = options.object ?? `test/${crypto.randomUUID()}`;
-    this.time = options.time ?? new VirtualTime(Date.now());
+    this.time = options.time ?? VirtualTime.ahead();
     this.#stub = env.KEY_OBJECT.getByName(this.object);
     this.db = new FaultyDatabase(env.DB);
   }

@@ -25,6 +25,7 @@ const GUIDES = [
   "retry-advice",
   "agents",
   "operating",
+  "console",
   "audit",
   "openapi",
   "evidence",
@@ -182,7 +183,9 @@ ${token.rows.map((row) => `<tr>${cells(row, "td")}</tr>\n`).join("")}</tbody>
         return target === undefined ? text : `<a href="${escape(target)}">${text}</a>`;
       },
       // A drawing of ours stands in the page itself, where it takes the page's colours and is read aloud.
-      image({ href }: Tokens.Image) {
+      image({ href, text }: Tokens.Image) {
+        // A picture is for whoever reads the guide where its file is: on the Worker the thing itself is at hand.
+        if (!href.endsWith(".svg")) return `<em>${escape(text)}.</em>`;
         const svg = read(`docs/${href}`);
         style += /<style>\n([^]*?)<\/style>/.exec(svg)?.[1] ?? "";
         return svg.replace(/<style>[^]*?<\/style>\n/, "").trim();

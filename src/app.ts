@@ -18,6 +18,7 @@ import { keyListRoute } from "./http/key-list.ts";
 import { keyStatusRoute } from "./http/key-status.ts";
 import { keyedOperation } from "./http/keyed-operation.ts";
 import { changeIssueRoute } from "./http/ops/reconciliation.ts";
+import { redriveRoute } from "./http/ops/redrive.ts";
 import { OPS_READS } from "./http/ops/routes.ts";
 import { openApiRoute } from "./http/openapi.ts";
 import type { Schema } from "./http/openapi-components.ts";
@@ -45,7 +46,7 @@ export type Host<Env> = {
   readonly securityScheme?: Schema;
 };
 
-/** A face beside the API: its routes, of this app alone and not of a mount. */
+/** A face beside the API: its routes, of our own Worker and not of a mount. */
 export type Face = readonly (readonly [
   method: "GET" | "POST",
   path: string,
@@ -56,7 +57,7 @@ export type Face = readonly (readonly [
 export type OwnParts = Catalogue & {
   /** Serves agents at `/mcp`. Passed in, so that a Worker without it carries none of the protocol. */
   readonly agents?: Agents | undefined;
-  /** Pages beside the API. They name their own paths, so they are where the app is at the root. */
+  /** Pages beside the API. */
   readonly face?: Face;
 };
 
@@ -93,7 +94,7 @@ export const createGateway = (parts: OwnParts): Hono<HttpEnv> => {
       c.res.headers.set(REQUEST_ID, c.get("latchkey.requestId"));
     }
   });
-  const own = createRoutes({ ...parts, face: [] }, "each route", {
+  const own = createRoutes(parts, "each route", {
     readSettings: (env) => {
       gatewayOf(env);
       return settingsOf(env);
@@ -185,6 +186,7 @@ const createRoutes = <Env>(
     route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
     route("GET", "/v1/ops/retry-advice", opsRetryAdviceRoute);
     route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
+    route("POST", "/v1/ops/issues/{id}/redrive", redriveRoute);
     route("GET", "/metrics", metricsRoute);
     for (const { path, route: handler } of OPS_READS) route("GET", path, handler);
   }

@@ -37,6 +37,8 @@ export type Check = {
   readonly pageRows: number;
   /** What an issue is about. */
   readonly subject: Sql;
+  /** The object that carries a row's work on, where there is one. */
+  readonly object?: Sql;
   /** In this order: a row is reported once, by the first that applies. */
   readonly faults: (nowMs: number) => readonly Fault[];
 };
@@ -70,7 +72,7 @@ export const faultsOfPage = (check: Check, after: Place | undefined, nowMs: numb
     faults.map(({ when }, i) => sql`WHEN ${when} THEN ${trusted(String(i))}`),
     " ",
   );
-  return sql`${page(check, after)} SELECT r.tenant, ${check.subject} AS subject, fault, ${pick(({ expected }) => expected)} AS expected, ${pick(({ found }) => found)} AS found
+  return sql`${page(check, after)} SELECT r.tenant, ${check.subject} AS subject, ${check.object ?? trusted("NULL")} AS object, fault, ${pick(({ expected }) => expected)} AS expected, ${pick(({ found }) => found)} AS found
 FROM (SELECT r.*, CASE ${judged} END AS fault FROM page AS r) AS r WHERE fault IS NOT NULL LIMIT ${RECONCILE_FINDINGS_PER_STEP}`;
 };
 
@@ -139,6 +141,7 @@ export const ENGINE_CHECKS: readonly Check[] = [
     pageRows: RECONCILE_PAGE_ROWS,
     // Hashed before it is written down.
     subject: sql`r.key`,
+    object: sql`r.object`,
     faults: stuck,
   },
 ];
@@ -157,6 +160,7 @@ export const CHECKS: readonly Check[] = [
     place: ["tenant", "key"],
     pageRows: RECONCILE_PAGE_ROWS,
     subject: sql`r.key`,
+    object: sql`r.object`,
     faults: (nowMs) => [
       ...stuck(nowMs),
       {

@@ -1,7 +1,7 @@
 /**
  * One scheduled run of the reconciliation over one database: some steps of a pass, each a page of one table. What is safe
- * is put right (what has expired is swept, a copy that an erasure has missed is erased); for everything else an issue is
- * raised. A run that dies repeats its last step; of two runs at once one stops.
+ * is put right (what has expired is swept, a copy that an erasure has missed is erased, an upstream that can be asked
+ * is asked what became of a key); for everything else an issue is raised. A run that dies repeats its last step; of two runs at once one stops.
  */
 import { z } from "zod";
 import type { Database } from "../journal/database.ts";
@@ -12,7 +12,7 @@ import type { JournalEntry } from "../journal/record-row.ts";
 import { readScheduledState, writeScheduledState } from "../journal/scheduled-state.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { keyHash } from "../kernel/hash.ts";
-import { RECONCILE_COPIES_PER_PAGE } from "../kernel/limits.ts";
+import { NUDGES_PER_STEP, RECONCILE_COPIES_PER_PAGE } from "../kernel/limits.ts";
 import { sql } from "../kernel/sql.ts";
 import { type Check, endOfPage, faultsOfPage, type Place } from "./checks.ts";
 import { differenceOf, type CopySeen } from "./copy.ts";
@@ -39,8 +39,11 @@ export type ReconcileSetup = {
   readonly copyOf?: (object: string, at: KeyPlace) => Promise<CopySeen | undefined>;
   /** Erases an object's copy, after its row was erased. */
   readonly eraseCopy?: (entry: JournalEntry, at: KeyPlace) => Promise<void>;
-  /** Wakes whoever heals work that is stuck: the gateway asks its upstream. Safe to repeat. */
-  readonly nudge?: (at: KeyPlace) => Promise<void>;
+  /**
+   * Has the object of a stuck key take its work up again, which asks the upstream where it can be asked. Whether the key is
+   * stuck no more. Safe to repeat. Must not reject.
+   */
+  readonly nudge?: (object: string, at: KeyPlace) => Promise<boolean>;
 };
 
 /** What the task is called where it is remembered. */
@@ -76,6 +79,7 @@ export const reconcile = async (setup: ReconcileSetup): Promise<number> => {
 const faultRow = z.object({
   tenant: z.string(),
   subject: z.string(),
+  object: z.string().nullable(),
   fault: z.number(),
   expected: z.union([z.string(), z.number()]).nullable(),
   found: z.union([z.string(), z.number()]).nullable(),
@@ -98,16 +102,24 @@ const stepOf = async (
   const end = ends?.results[0] === undefined ? undefined : endRow.parse(ends.results[0]);
   const isJournal = check.name === "journal";
   const found: Discrepancy[] = [];
-  for (const row of (flagged?.results ?? []).map((one) => faultRow.parse(one))) {
-    const kind = faults[row.fault]?.kind ?? "unknown";
-    const subject = isJournal ? keyHash(row.tenant, row.subject) : row.subject;
-    found.push({ kind, tenant: row.tenant, subject, what: sentenceOf(kind, row) });
-    if (isJournal && kind !== "key-without-effect") {
-      await setup.nudge?.({ tenant: row.tenant, key: row.subject });
+  const healed: string[] = [];
+  const seen = (flagged?.results ?? []).map((one) => {
+    const row = faultRow.parse(one);
+    return { ...row, kind: faults[row.fault]?.kind ?? "unknown" };
+  });
+  const over = await nudgeStuck(setup, seen);
+  for (const row of seen) {
+    const { kind, tenant, object } = row;
+    if (over.has(row)) {
+      healed.push(kind);
+      continue;
     }
+    const subject = isJournal ? keyHash(tenant, row.subject) : row.subject;
+    const isOpen = object !== null && kind !== "key-without-effect";
+    const work = isOpen ? { work: { key: row.subject, object } } : {};
+    found.push({ kind, tenant, subject, what: sentenceOf(kind, row), ...work });
   }
   const place = end === undefined ? undefined : placeOf(check, end);
-  const healed: string[] = [];
   if (isJournal && place !== undefined) {
     const swept = await sweepOverdue(db, keyPlace(after), keyPlace(place), wholeSeconds(nowMs));
     healed.push(...Array.from({ length: swept }, () => "expired-left-behind"));
@@ -122,6 +134,24 @@ const stepOf = async (
     found: found.map(({ kind }) => kind),
     healed,
   };
+};
+
+type Seen = z.output<typeof faultRow> & { readonly kind: string };
+
+/** Those of stuck keys that are stuck no more once their objects were asked. Some of them at a time: a pass follows a pass. */
+const nudgeStuck = async (
+  { nudge, nowMs }: ReconcileSetup,
+  seen: readonly Seen[],
+): Promise<ReadonlySet<Seen>> => {
+  const stuck = seen.filter(({ kind, object }) => object !== null && kind !== "key-without-effect");
+  if (nudge === undefined) return new Set();
+  // Not always the first of them: else those behind would never be asked for.
+  const start = stuck.length === 0 ? 0 : nowMs % stuck.length;
+  const chosen = [...stuck.slice(start), ...stuck.slice(0, start)].slice(0, NUDGES_PER_STEP);
+  const isOver = await Promise.all(
+    chosen.map(({ object, tenant, subject }) => nudge(object ?? "", { tenant, key: subject })),
+  );
+  return new Set(chosen.filter((_, i) => isOver[i]));
 };
 
 const placeOf = ({ place }: Check, row: Readonly<Record<string, unknown>>): Place =>

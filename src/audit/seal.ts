@@ -7,7 +7,7 @@
  *
  * Pure: rows and seals in, seals and findings out. Rows are counted by number, never by time: clocks differ.
  */
-import type { AuditRow, StoredSeal } from "../journal/audit-log.ts";
+import type { AuditRow, StoredSeal } from "../journal/audit-row.ts";
 import { sha256 } from "../kernel/hash.ts";
 
 /** What the first seal follows. */

@@ -9,8 +9,8 @@ import {
   readAudit,
   readSeals,
   sealEndingAt,
-  type StoredSeal,
 } from "../journal/audit-log.ts";
+import type { StoredSeal } from "../journal/audit-row.ts";
 import type { Database } from "../journal/database.ts";
 import { AUDIT_FINDINGS_MAX, SEAL_ROWS, VERIFIED_SEALS_MAX } from "../kernel/limits.ts";
 import { type AuditFinding, checkSeal, sealOf } from "./seal.ts";

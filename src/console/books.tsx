@@ -13,6 +13,7 @@ import { CONSOLE_PAGE_ROWS, EXPORT_PAGE_ROWS, EXPORT_ROWS_MAX } from "../kernel/
 import { count, Key, linkTo, money, Time } from "./format.tsx";
 import { pageHeaders } from "./page.tsx";
 import { Databases, Empty, Tabs } from "./parts.tsx";
+import { A, Form } from "./place.tsx";
 import { consolePage, notice } from "./visit.tsx";
 
 const READ: readonly Scope[] = ["ops:read"];
@@ -107,14 +108,14 @@ const LEDGER: readonly BookPage[] = [
       {
         title: "Account",
         cell: (row) => (
-          <a
+          <A
             href={linkTo("/console/ledger/entries", {
               tenant: text(row, "tenant"),
               account: text(row, "id"),
             })}
           >
             {text(row, "id")}
-          </a>
+          </A>
         ),
       },
       amount("Balance", "balance"),
@@ -181,14 +182,14 @@ const STOCK: readonly BookPage[] = [
       {
         title: "Product",
         cell: (row) => (
-          <a
+          <A
             href={linkTo("/console/stock/moves", {
               tenant: text(row, "tenant"),
               sku: text(row, "sku"),
             })}
           >
             {text(row, "sku")}
-          </a>
+          </A>
         ),
       },
       amount("Price", "price"),
@@ -256,18 +257,18 @@ const bookPage = (group: string, siblings: readonly BookPage[], one: BookPage) =
             <Rows one={one} rows={page.rows} />
             <p class="pages">
               {asked.after !== undefined && (
-                <a href={linkTo(one.path, now, { after: undefined })}>First page</a>
+                <A href={linkTo(one.path, now, { after: undefined })}>First page</A>
               )}
               {page.next !== null && (
-                <a rel="next" href={linkTo(one.path, now, { after: JSON.stringify(page.next) })}>
+                <A rel="next" href={linkTo(one.path, now, { after: JSON.stringify(page.next) })}>
                   Next page
-                </a>
+                </A>
               )}
             </p>
             <p class="export">
               As a file, at most {count(EXPORT_ROWS_MAX)} rows:{" "}
-              <a href={linkTo(one.path, now, { format: "csv", after: undefined })}>CSV</a>,{" "}
-              <a href={linkTo(one.path, now, { format: "jsonl", after: undefined })}>JSON lines</a>
+              <A href={linkTo(one.path, now, { format: "csv", after: undefined })}>CSV</A>,{" "}
+              <A href={linkTo(one.path, now, { format: "jsonl", after: undefined })}>JSON lines</A>
             </p>
           </>
         ),
@@ -286,7 +287,7 @@ const withinOf = (
 };
 
 const BookFilter: FC<{ one: BookPage; now: Readonly<Record<string, string>> }> = ({ one, now }) => (
-  <form class="filters" action={one.path}>
+  <Form class="filters" action={one.path}>
     {now["database"] !== undefined && (
       <input type="hidden" name="database" value={now["database"]} />
     )}
@@ -307,7 +308,7 @@ const BookFilter: FC<{ one: BookPage; now: Readonly<Record<string, string>> }> =
       </p>
     )}
     <button>Show</button>
-  </form>
+  </Form>
 );
 
 const Rows: FC<{ one: BookPage; rows: readonly DatabaseRow[] }> = ({ one, rows }) =>

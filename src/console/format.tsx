@@ -49,14 +49,17 @@ export const plural = (number: number, one: string, many = `${one}s`): string =>
 const SHORT = 13;
 
 /** A key, shortened, with a button that copies the whole; without the script it is in the title. */
-export const Key: FC<{ value: string }> = ({ value }) => (
-  <span class="key-cell">
-    <code title={value}>{value.length > SHORT + 4 ? `${value.slice(0, SHORT)}…` : value}</code>
-    <button type="button" class="copy" data-copy={value} hidden>
-      Copy<span class="unseen"> the key {value}</span>
-    </button>
-  </span>
-);
+export const Key: FC<{ value: string }> = ({ value }) => {
+  const short = value.length > SHORT + 4 ? `${value.slice(0, SHORT)}…` : value;
+  return (
+    <span class="key-cell">
+      <code title={value}>{short}</code>
+      <button type="button" class="copy" data-copy={value} hidden>
+        Copy<span class="unseen"> the key {short}</span>
+      </button>
+    </span>
+  );
+};
 
 /** Of a key that nothing tells but its hash. */
 export const KeyHash: FC<{ value: string }> = ({ value }) => (

@@ -5,24 +5,32 @@
 import type { FC } from "hono/jsx";
 import { z } from "zod";
 import { databaseNamed } from "../env.ts";
-import type { HttpContext } from "../http/context.ts";
 import { changeIssues, findAction, findIssues } from "../journal/issue-actions.ts";
 import { type Issue, ISSUE_STATES, type IssueState, listIssues } from "../journal/issues.ts";
-import { systemRandomness, timeOrderedId } from "../kernel/ids.ts";
 import {
-  ACTION_KEPT_MS,
   ACTION_SUBJECTS_MAX,
   CONSOLE_PAGE_ROWS,
   REASON_LENGTH_MAX,
   SEND_TIMEOUT_MS,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
-import { readForm } from "./form.ts";
-import { linkTo, plural, Time } from "./format.tsx";
+import { actionId, isTooOld, mintAction } from "./action.ts";
+import { Key, linkTo, plural, Time } from "./format.tsx";
 import { sendView } from "./page.tsx";
-import { Databases, Empty, Tabs } from "./parts.tsx";
-import { actorIn, type Session, sessionOf } from "./session.ts";
-import { consolePage, lacking, logFailure, NOT_FOUND, notice, turnAway } from "./visit.tsx";
+import { A, Form, goTo, SendTo } from "./place.tsx";
+import { Databases, Empty, Reason, Tabs } from "./parts.tsx";
+import { actorIn } from "./session.ts";
+import {
+  consoleAction,
+  consolePage,
+  logFailure,
+  NOT_FOUND,
+  NOT_KNOWN,
+  NOTHING_DONE,
+  notice,
+  TOO_OLD,
+} from "./visit.tsx";
+import { redrivenSentence, RESOLVED } from "./work.ts";
 
 /** What can be done, and what it makes of an issue. */
 const ACTIONS = {
@@ -32,7 +40,6 @@ const ACTIONS = {
 } as const satisfies Record<IssueState, { verb: string; done: string }>;
 
 const issueId = z.string().min(1).max(64);
-const actionId = z.string().regex(/^act_[0-9a-hjkmnp-tv-z]{26}$/);
 
 export const issuesPage = consolePage({
   name: "console.issues",
@@ -41,10 +48,11 @@ export const issuesPage = consolePage({
     state: z.enum([...ISSUE_STATES, "all"]).default("open"),
     after: z.string().max(64).default(""),
     done: actionId.optional(),
+    told: z.enum(["executed", "not-executed"]).optional(),
     database: z.string().max(10).optional(),
   }),
   noted: ({ state }) => ({ state }),
-  view: async ({ c, session, db, database, databases }, { state, after, done }) => {
+  view: async ({ c, session, db, database, databases }, { state, after, done, told }) => {
     const page = await listIssues(db, {
       state: state === "all" ? undefined : state,
       after,
@@ -59,7 +67,14 @@ export const issuesPage = consolePage({
           <h1>Issues</h1>
           {action !== undefined && (
             <p class="told" role="status">
-              {plural(action.changed, "issue")} {doneBy(action.action)}.
+              {action.answer === null
+                ? `${plural(action.changed, "issue")} ${doneBy(action.action)}.`
+                : redrivenSentence(action.answer)}
+            </p>
+          )}
+          {told !== undefined && (
+            <p class="told" role="status">
+              {RESOLVED[told]}
             </p>
           )}
           <Tabs
@@ -76,10 +91,15 @@ export const issuesPage = consolePage({
             database={database}
             names={databases.map(([name]) => name)}
           />
-          <Issues issues={page.data} mayAct={session.scopes.has("ops:act")} database={database} />
+          <Issues
+            issues={page.data}
+            mayAct={session.scopes.has("ops:act")}
+            maySearch={session.scopes.has("ops:support")}
+            database={database}
+          />
           <p class="pages">
             {page.next !== null && (
-              <a
+              <A
                 rel="next"
                 href={linkTo("/console/issues", {
                   state,
@@ -88,7 +108,7 @@ export const issuesPage = consolePage({
                 })}
               >
                 More
-              </a>
+              </A>
             )}
           </p>
         </>
@@ -102,11 +122,12 @@ const doneBy = (action: string): string =>
     ([name]) => name === action,
   )?.[1] ?? "changed";
 
-const Issues: FC<{ issues: readonly Issue[]; mayAct: boolean; database: string }> = ({
-  issues,
-  mayAct,
-  database,
-}) => {
+const Issues: FC<{
+  issues: readonly Issue[];
+  mayAct: boolean;
+  maySearch: boolean;
+  database: string;
+}> = ({ issues, mayAct, maySearch, database }) => {
   if (issues.length === 0) {
     return (
       <Empty>
@@ -151,7 +172,7 @@ const Issues: FC<{ issues: readonly Issue[]; mayAct: boolean; database: string }
               </td>
               <td>{issue.tenant}</td>
               <td class="about">
-                <code>{issue.subject}</code>
+                <About issue={issue} mayAct={mayAct} maySearch={maySearch} database={database} />
               </td>
               <td>
                 <span class={`state ${issue.state === "resolved" ? "done" : "open"}`}>
@@ -176,7 +197,7 @@ const Issues: FC<{ issues: readonly Issue[]; mayAct: boolean; database: string }
     </div>
   );
   return mayAct ? (
-    <form action="/console/issues/confirm">
+    <Form action="/console/issues/confirm">
       <input type="hidden" name="database" value={database} />
       {table}
       <div class="actions">
@@ -185,12 +206,38 @@ const Issues: FC<{ issues: readonly Issue[]; mayAct: boolean; database: string }
             {verb}…
           </button>
         ))}
+        <SendTo action="/console/redrive">Re-drive…</SendTo>
       </div>
-    </form>
+    </Form>
   ) : (
     table
   );
 };
+
+/** The key, while work is open, with what can be done about it; else what the issue says that it is about. */
+const About: FC<{ issue: Issue; mayAct: boolean; maySearch: boolean; database: string }> = ({
+  issue: { id, tenant, kind, subject, key },
+  mayAct,
+  maySearch,
+  database,
+}) =>
+  key === null ? (
+    <code>{subject}</code>
+  ) : (
+    <>
+      <Key value={key} />
+      {maySearch && (
+        <p>
+          <A href={linkTo("/console/search", { q: key, tenant })}>Its request</A>
+        </p>
+      )}
+      {mayAct && kind === "outcome-uncertain" && (
+        <p>
+          <A href={linkTo("/console/resolution", { issue: id, database })}>Say what happened…</A>
+        </p>
+      )}
+    </>
+  );
 
 /** Says what would happen to what, and asks for the reason. Nothing happens here. */
 export const confirmPage = consolePage({
@@ -224,7 +271,7 @@ export const confirmPage = consolePage({
       main: (
         <>
           <p class="path">
-            <a href="/console/issues">Issues</a> / {verb.toLowerCase()}
+            <A href="/console/issues">Issues</A> / {verb.toLowerCase()}
           </p>
           <h1>
             {verb} {plural(wanted.length, "issue")}?
@@ -237,34 +284,26 @@ export const confirmPage = consolePage({
               </li>
             ))}
           </ul>
-          <form method="post" action="/console/issues/change" class="confirm">
+          {state === "resolved" && wanted.some(({ kind }) => kind === "outcome-uncertain") && (
+            <p class="note">
+              The issue is resolved by this, and not the key: its retries go on being told that its
+              outcome is uncertain, until somebody says what happened.
+            </p>
+          )}
+          <Form method="post" action="/console/issues/change" class="confirm">
             <input type="hidden" name="form" value={session.form} />
-            <input
-              type="hidden"
-              name="action"
-              value={`act_${timeOrderedId(nowMs, systemRandomness)}`}
-            />
+            <input type="hidden" name="action" value={mintAction(nowMs)} />
             <input type="hidden" name="database" value={database} />
             <input type="hidden" name="state" value={state} />
             {wanted.map((issue) => (
               <input type="hidden" name="id" value={issue.id} />
             ))}
-            <label for="reason">Reason, for whoever reads this later</label>
-            <textarea
-              id="reason"
-              name="reason"
-              rows={3}
-              maxlength={REASON_LENGTH_MAX}
-              required
-            ></textarea>
-            <p class="note">
-              Written to the audit log under your name, once, however often this is sent.
-            </p>
+            <Reason />
             <button type="submit">
               {verb} {plural(wanted.length, "issue")}
             </button>{" "}
-            <a href="/console/issues">Do nothing</a>
-          </form>
+            <A href="/console/issues">Do nothing</A>
+          </Form>
         </>
       ),
     };
@@ -280,51 +319,17 @@ const changeForm = z.object({
 });
 
 /** Does it, once for each form that was shown. */
-export const changeAction = async (c: HttpContext): Promise<Response> => {
-  const session = await sessionOf(c);
-  if (!session.ok) return turnAway(c, session.failure);
-  if (!session.value.scopes.has("ops:act")) {
-    return sendView(c, lacking(["ops:act"]), session.value);
-  }
-  return change(c, session.value);
-};
-
-const change = async (c: HttpContext, session: Session): Promise<Response> => {
-  const form = await readForm(c, session);
-  if (!form.ok) {
-    return sendView(
-      c,
-      notice(form.failure.status, "Nothing was done", form.failure.detail),
-      session,
-    );
-  }
-  const asked = changeForm.safeParse({
-    ...Object.fromEntries(form.value),
-    ids: form.value.getAll("id"),
-  });
+export const changeAction = consoleAction(async (c, session, form) => {
+  const asked = changeForm.safeParse({ ...Object.fromEntries(form), ids: form.getAll("id") });
   if (!asked.success) {
-    return sendView(
-      c,
-      notice(
-        400,
-        "Nothing was done",
-        "Choose issues, say what to do with them, and give a reason.",
-      ),
-      session,
-    );
+    const detail = "Choose issues, say what to do with them, and give a reason.";
+    return sendView(c, notice(400, NOTHING_DONE, detail), session);
   }
   const { database, action, state, reason, ids } = asked.data;
   const db = databaseNamed(c.env, database);
   if (db === undefined) return sendView(c, NOT_FOUND, session);
   const nowMs = Date.now();
-  // Of a form that was kept for longer than its key is remembered it could not be told whether it was sent before.
-  if (action < `act_${timeOrderedId(nowMs - ACTION_KEPT_MS / 2, () => undefined)}`) {
-    return sendView(
-      c,
-      notice(400, "Nothing was done", "The form is too old. Load it again."),
-      session,
-    );
-  }
+  if (isTooOld(action, nowMs)) return sendView(c, TOO_OLD, session);
   try {
     const changing = changeIssues(
       db,
@@ -336,15 +341,7 @@ const change = async (c: HttpContext, session: Session): Promise<Response> => {
     await withTimeout(changing, SEND_TIMEOUT_MS);
   } catch (error) {
     logFailure(c, error);
-    return sendView(
-      c,
-      notice(
-        503,
-        "It is not known whether that was done",
-        "The database did not answer. Send the same form again: it is done once.",
-      ),
-      session,
-    );
+    return sendView(c, NOT_KNOWN, session);
   }
-  return c.redirect(linkTo("/console/issues", { database, state, done: action }), 303);
-};
+  return goTo(c, linkTo("/console/issues", { database, state, done: action }));
+});

@@ -14,6 +14,7 @@ import { CONSOLE_CHART_BARS, IN_FLIGHT_TOO_LONG_MS } from "../kernel/limits.ts";
 import { Lines, StackedBars } from "./chart.tsx";
 import { count, duration, linkTo, Time } from "./format.tsx";
 import { Tabs } from "./parts.tsx";
+import { A } from "./place.tsx";
 import { parseTally, sumOf } from "./tally.ts";
 import type { PageDefinition } from "./visit.tsx";
 
@@ -253,10 +254,10 @@ const Figure: FC<{
   must?: string;
 }> = ({ name, value, href, isBadAbove, unchecked = false, must }) => (
   <li class={isBadAbove !== undefined && value > isBadAbove ? "bad" : ""}>
-    <a href={href}>
+    <A href={href}>
       <span class="value">{unchecked && value === 0 ? "–" : count(value)}</span>
       <span class="name">{name}</span>
       {must !== undefined && <span class="must">{must}</span>}
-    </a>
+    </A>
   </li>
 );

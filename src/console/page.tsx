@@ -3,9 +3,10 @@
  * and no style but our own files, and in no frame. What users wrote is text in them and nothing else.
  */
 import type { Child, FC, PropsWithChildren } from "hono/jsx";
-import type { HttpContext } from "../http/context.ts";
+import { type HttpContext, homeOf } from "../http/context.ts";
 import { ICON, STYLE, webFile } from "../http/docs/page.ts";
 import { CONSOLE_SCRIPT, CONSOLE_STYLESHEET } from "./generated.ts";
+import { A, Form, Home, placeOf } from "./place.tsx";
 import type { Session } from "./session.ts";
 
 export const CONSOLE_FILES = {
@@ -56,12 +57,14 @@ export const sendView = async (
   { title, main, status = 200 }: View,
   session: Session | undefined,
 ): Promise<Response> => {
-  const path = URL.parse(c.req.url)?.pathname ?? "";
+  const home = homeOf(c);
   // A promise if a part of it is one.
   const page: unknown = await Promise.resolve(
-    <Frame title={title} session={session} path={path}>
-      {main}
-    </Frame>,
+    <Home.Provider value={home}>
+      <Frame title={title} session={session} path={placeOf(c)} home={home}>
+        {main}
+      </Frame>
+    </Home.Provider>,
   );
   return new Response(`<!doctype html>${String(page)}`, {
     status,
@@ -70,8 +73,8 @@ export const sendView = async (
 };
 
 const Frame: FC<
-  PropsWithChildren<{ title: string; session: Session | undefined; path: string }>
-> = ({ title, session, path, children }) => (
+  PropsWithChildren<{ title: string; session: Session | undefined; path: string; home: string }>
+> = ({ title, session, path, home, children }) => (
   <html lang="en">
     <head>
       <meta charset="utf-8" />
@@ -79,11 +82,14 @@ const Frame: FC<
       <meta name="color-scheme" content="light dark" />
       <title>{title} · Latchkey console</title>
       <link rel="icon" href={ICON} />
-      <link rel="stylesheet" href={`/${STYLE.path}?v=${STYLE.hash}`} />
-      <link rel="stylesheet" href={`/${CONSOLE_FILES.style.path}?v=${CONSOLE_FILES.style.hash}`} />
+      <link rel="stylesheet" href={`${home}/${STYLE.path}?v=${STYLE.hash}`} />
+      <link
+        rel="stylesheet"
+        href={`${home}/${CONSOLE_FILES.style.path}?v=${CONSOLE_FILES.style.hash}`}
+      />
       <script
         type="module"
-        src={`/${CONSOLE_FILES.script.path}?v=${CONSOLE_FILES.script.hash}`}
+        src={`${home}/${CONSOLE_FILES.script.path}?v=${CONSOLE_FILES.script.hash}`}
       ></script>
     </head>
     <body class="console">
@@ -91,9 +97,9 @@ const Frame: FC<
         Skip to the content
       </a>
       <header class="top">
-        <a class="name" href="/console">
+        <A class="name" href="/console">
           Latchkey
-        </a>
+        </A>
         {session !== undefined && <Navigation session={session} path={path} />}
       </header>
       <main id="main" tabindex={-1}>
@@ -108,10 +114,10 @@ const Frame: FC<
           <button type="button" data-zone hidden>
             Show local times
           </button>
-          <form method="post" action="/console/sign-out">
+          <Form method="post" action="/console/sign-out">
             <input type="hidden" name="form" value={session.form} />
             <button>Sign out</button>
-          </form>
+          </Form>
         </footer>
       )}
     </body>
@@ -125,16 +131,16 @@ const Navigation: FC<{ session: Session; path: string }> = ({ session, path }) =
         {PLACES.filter(({ anyOf }) => anyOf.some((scope) => session.scopes.has(scope))).map(
           (place) => (
             <li>
-              <a href={place.path} aria-current={isAt(place.path, path) ? "page" : undefined}>
+              <A href={place.path} aria-current={isAt(place.path, path) ? "page" : undefined}>
                 {place.name}
-              </a>
+              </A>
             </li>
           ),
         )}
       </ul>
     </nav>
     {session.scopes.has("ops:support") && (
-      <form class="search" role="search" action="/console/search">
+      <Form class="search" role="search" action="/console/search">
         <label class="unseen" for="q">
           Key, payment, order or request id
         </label>
@@ -146,7 +152,7 @@ const Navigation: FC<{ session: Session; path: string }> = ({ session, path }) =
           required
         />
         <button>Find</button>
-      </form>
+      </Form>
     )}
   </>
 );

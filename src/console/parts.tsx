@@ -1,6 +1,8 @@
 /** Parts that several pages of the console are made of. */
 import type { FC, PropsWithChildren } from "hono/jsx";
+import { REASON_LENGTH_MAX } from "../kernel/limits.ts";
 import { linkTo } from "./format.tsx";
+import { A } from "./place.tsx";
 
 export type Tab = { readonly title: string; readonly href: string; readonly isCurrent: boolean };
 
@@ -9,9 +11,9 @@ export const Tabs: FC<{ label: string; tabs: readonly Tab[] }> = ({ label, tabs 
     <ul>
       {tabs.map(({ title, href, isCurrent }) => (
         <li>
-          <a href={href} aria-current={isCurrent ? "true" : undefined}>
+          <A href={href} aria-current={isCurrent ? "true" : undefined}>
             {title}
-          </a>
+          </A>
         </li>
       ))}
     </ul>
@@ -37,5 +39,14 @@ export const Databases: FC<{
       }))}
     />
   );
+
+/** Of an action: why, and what becomes of that. */
+export const Reason: FC = () => (
+  <>
+    <label for="reason">Reason, for whoever reads this later</label>
+    <textarea id="reason" name="reason" rows={3} maxlength={REASON_LENGTH_MAX} required></textarea>
+    <p class="note">Written to the audit log under your name, once, however often this is sent.</p>
+  </>
+);
 
 export const Empty: FC<PropsWithChildren> = ({ children }) => <p class="empty">{children}</p>;

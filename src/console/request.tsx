@@ -5,16 +5,21 @@
 import type { FC } from "hono/jsx";
 import { z } from "zod";
 import { originOf } from "../http/context.ts";
-import type { AuditRow } from "../journal/audit-log.ts";
+import type { AuditRow } from "../journal/audit-row.ts";
 import { type Effects, effectsOf, findKeyOf } from "../journal/effects-of-key.ts";
+import { findAction } from "../journal/issue-actions.ts";
 import { findRecords } from "../journal/journal.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
 import { findAuditRow, findClaim, followClaim } from "../journal/request-log.ts";
+import type { KeyStatus } from "../objects/key-call.ts";
 import { statusOf } from "../objects/key-status.ts";
 import { operations } from "../operations/registry.ts";
+import { actionId } from "./action.ts";
 import { curlFor } from "./curl.ts";
-import { duration, KeyHash, money, plural, Time } from "./format.tsx";
+import { duration, KeyHash, linkTo, money, plural, Time } from "./format.tsx";
+import { A } from "./place.tsx";
 import { claimDetail } from "./requests.tsx";
+import { redrivenSentence, RESOLVED } from "./work.ts";
 import { type Evidence, storyOf } from "./story.ts";
 import { parseTally } from "./tally.ts";
 import { consolePage, NOT_FOUND } from "./visit.tsx";
@@ -24,9 +29,12 @@ const seqSchema = z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER);
 export const requestPage = consolePage({
   name: "console.request",
   anyOf: ["ops:support"],
-  search: z.object({}),
+  search: z.object({
+    done: actionId.optional(),
+    told: z.enum(["executed", "not-executed"]).optional(),
+  }),
   noted: (_, c) => ({ seq: c.req.param("seq") ?? "" }),
-  view: async ({ c, session, db, nowMs }) => {
+  view: async ({ c, session, db, database, nowMs }, { done, told }) => {
     const seq = seqSchema.safeParse(c.req.param("seq"));
     const asked = seq.success ? await findAuditRow(db, seq.data) : undefined;
     if (asked === undefined || asked.keyHash === null) return NOT_FOUND;
@@ -40,6 +48,7 @@ export const requestPage = consolePage({
         ? asked
         : ((await findClaim(db, asked.keyHash, entry.createdAtMs)) ?? asked);
     const [later, effects] = [await followClaim(db, claim), await effectsOf(db, claim)];
+    const action = done === undefined ? undefined : await findAction(db, done);
     const evidence = evidenceOf(claim, later.rows, effects);
     const operation = operations.find(({ name }) => name === claim.operation);
     return {
@@ -47,9 +56,22 @@ export const requestPage = consolePage({
       main: (
         <>
           <p class="path">
-            <a href="/console/requests">Requests</a> / {claim.operation}
+            <A href="/console/requests">Requests</A> / {claim.operation}
           </p>
+          {typeof action?.answer === "string" && (
+            <p class="told" role="status">
+              {redrivenSentence(action.answer)}
+            </p>
+          )}
+          {told !== undefined && (
+            <p class="told" role="status">
+              {RESOLVED[told]}
+            </p>
+          )}
           <h1 class="story">{storyOf(evidence)}</h1>
+          {session.scopes.has("ops:act") && (
+            <ToDo entry={entry} request={claim.seq} database={database} />
+          )}
           <Facts claim={claim} entry={entry} keyText={key} nowMs={nowMs} />
           <h2>Timeline</h2>
           <Timeline claim={claim} later={later.rows} />
@@ -60,13 +82,21 @@ export const requestPage = consolePage({
             </p>
           )}
           <h2>What it made</h2>
-          <Made effects={effects} claim={claim} maySeeBooks={session.scopes.has("ops:read")} />
+          <Made
+            effects={effects}
+            claim={claim}
+            evidence={evidence}
+            maySeeBooks={session.scopes.has("ops:read")}
+          />
           {key !== undefined && operation !== undefined && (
             <>
               <h2>Send it again</h2>
               <p class="note">
-                With the same key and the same body: it is a replay, and changes nothing. The body
-                is not kept here; put it into <code>body.json</code>.
+                With the same key and the same body{" "}
+                {isOpen(entry)
+                  ? "it is told how the key stands, and never runs twice"
+                  : "it is a replay, and changes nothing"}
+                . The body is not kept here; put it into <code>body.json</code>.
               </p>
               <Curl
                 text={curlFor({
@@ -85,6 +115,29 @@ export const requestPage = consolePage({
   },
 });
 
+const isOpen = (entry: JournalEntry | undefined): boolean =>
+  entry?.record.state === "in-flight" || entry?.record.state === "uncertain";
+
+/** What an engineer can do about a key whose outcome is open. */
+const ToDo: FC<{ entry: JournalEntry | undefined; request: number; database: string }> = ({
+  entry,
+  request,
+  database,
+}) =>
+  !isOpen(entry) ? (
+    <></>
+  ) : (
+    <p class="to-do">
+      <A href={linkTo("/console/redrive", { request, database })}>Re-drive…</A>
+      {entry?.record.state === "uncertain" && (
+        <>
+          {" "}
+          <A href={linkTo("/console/resolution", { request, database })}>Say what happened…</A>
+        </>
+      )}
+    </p>
+  );
+
 const CLAIMS: ReadonlySet<string> = new Set(["effect", "refusal", "started"]);
 
 const evidenceOf = (claim: AuditRow, later: readonly AuditRow[], effects: Effects): Evidence => {
@@ -98,16 +151,13 @@ const evidenceOf = (claim: AuditRow, later: readonly AuditRow[], effects: Effect
       answers[what] = (answers[what] ?? 0) + number;
     for (const name of tally.differing[claim.keyHash ?? ""] ?? []) differing.add(name);
   }
-  const outcome = later.find(({ kind }) => kind === "outcome" || kind === "resolution");
+  // The last: what was uncertain may have been resolved.
+  const outcome = later.findLast(({ kind }) => kind === "outcome" || kind === "resolution");
   const looked = ["payments.create", "refunds.create", "orders.cancel", "stock.adjust"];
   return {
     operation: claim.operation,
     kind:
-      claim.kind === "refusal" || (claim.kind === "started" && typeof outcome?.code === "string")
-        ? "refusal"
-        : claim.kind === "started" && outcome === undefined
-          ? "open"
-          : "effect",
+      claim.kind === "started" ? endOf(outcome) : claim.kind === "refusal" ? "refusal" : "effect",
     code: claim.code ?? outcome?.code ?? null,
     isMade: looked.includes(claim.operation)
       ? effects.transfers.length + effects.moves.length > 0
@@ -116,6 +166,14 @@ const evidenceOf = (claim: AuditRow, later: readonly AuditRow[], effects: Effect
     differing: [...differing],
     isErased: later.some(({ kind }) => kind === "erasure"),
   };
+};
+
+/** Of a claim whose effect is outside the database. */
+const endOf = (outcome: AuditRow | undefined): Evidence["kind"] => {
+  if (outcome === undefined) return "open";
+  if (outcome.code === "outcome-uncertain") return "uncertain";
+  if (outcome.code === "not-executed") return "not-executed";
+  return outcome.code === null ? "effect" : "refusal";
 };
 
 const tallyOf = ({ detail }: AuditRow) =>
@@ -141,9 +199,7 @@ const Facts: FC<{
       <dt>State</dt>
       <dd>{status?.state ?? "not in the journal any more, or not found"}</dd>
       <dt>Outcome</dt>
-      <dd>
-        {claim.status} {claim.code}
-      </dd>
+      <dd>{outcomeOf(claim, status)}</dd>
       <dt>Tenant</dt>
       <dd>{claim.tenant}</dd>
       <dt>Caller</dt>
@@ -164,7 +220,7 @@ const Facts: FC<{
       </dd>
       <dt>Duration</dt>
       <dd>{ms === undefined ? "not known" : `${duration(ms)} to the commit`}</dd>
-      {status?.expiresAtS !== undefined && (
+      {status?.state === "completed" && status.expiresAtS !== undefined && (
         <>
           <dt>Replayable until</dt>
           <dd>
@@ -174,6 +230,13 @@ const Facts: FC<{
       )}
     </dl>
   );
+};
+
+/** Of a claim whose effect is outside the database the row tells none: the key's own state does. */
+const outcomeOf = (claim: AuditRow, status: KeyStatus | undefined): string => {
+  if (claim.kind !== "started") return `${claim.status ?? ""} ${claim.code ?? ""}`;
+  const told = status?.outcome;
+  return told === undefined ? "none yet" : `${told.status} ${told.refusal ?? ""}`;
 };
 
 const Timeline: FC<{ claim: AuditRow; later: readonly AuditRow[] }> = ({ claim, later }) => {
@@ -229,15 +292,20 @@ const Event: FC<{ row: AuditRow; keyHash: string }> = ({ row, keyHash }) => {
   );
 };
 
-const Made: FC<{ effects: Effects; claim: AuditRow; maySeeBooks: boolean }> = ({
-  effects,
-  claim,
-  maySeeBooks,
-}) => {
+const Made: FC<{
+  effects: Effects;
+  claim: AuditRow;
+  evidence: Evidence;
+  maySeeBooks: boolean;
+}> = ({ effects, claim, evidence, maySeeBooks }) => {
   const { transfers, entries, moves } = effects;
   if (transfers.length + moves.length === 0) {
     return claim.link === null ? (
-      <p class="empty">Nothing: it was refused.</p>
+      <p class="empty">
+        {evidence.kind === "refusal" || evidence.kind === "not-executed"
+          ? "Nothing: it was not carried out."
+          : "Nothing that is known of here."}
+      </p>
     ) : (
       <p>
         <code>{claim.link}</code>
@@ -277,11 +345,11 @@ const Made: FC<{ effects: Effects; claim: AuditRow; maySeeBooks: boolean }> = ({
                 <tr>
                   <td>
                     {maySeeBooks ? (
-                      <a
+                      <A
                         href={`/console/ledger/entries?tenant=${encodeURIComponent(claim.tenant)}&account=${encodeURIComponent(entry.account)}`}
                       >
                         {entry.account}
-                      </a>
+                      </A>
                     ) : (
                       entry.account
                     )}

@@ -1,13 +1,14 @@
 /** The list of requests: by state, operation, tenant and time, all of it in the URL. */
 import type { FC } from "hono/jsx";
 import { z } from "zod";
-import type { AuditKind, AuditRow } from "../journal/audit-log.ts";
+import type { AuditKind, AuditRow } from "../journal/audit-row.ts";
 import { findKeysOf } from "../journal/effects-of-key.ts";
 import { listOpenKeys, listRequests, type OpenKey, placeAt } from "../journal/request-log.ts";
 import { CONSOLE_PAGE_ROWS } from "../kernel/limits.ts";
 import { duration, Key, KeyHash, linkTo, plural, Time } from "./format.tsx";
 import { parseTally, sumOf } from "./tally.ts";
 import { Databases, Empty, Tabs } from "./parts.tsx";
+import { A, Form } from "./place.tsx";
 import { consolePage } from "./visit.tsx";
 
 const STATES = {
@@ -51,6 +52,24 @@ const moment = z
   .pipe(z.number({ error: "is not a time" }).optional())
   .optional();
 
+/** Where the page before ended. */
+const openPlace = z
+  .string()
+  .max(1_000)
+  .transform((value, context) => {
+    try {
+      return JSON.parse(value) as unknown;
+    } catch {
+      context.addIssue("is no place");
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z
+      .tuple([z.number(), z.string(), z.string()])
+      .transform(([created_at_ms, tenant, key]) => ({ created_at_ms, tenant, key })),
+  );
+
 const search = z.object({
   state: z.enum(Object.keys(STATES) as [State, ...State[]]).default("all"),
   range: z.enum(["15m", "1h", "24h", "7d", ""]).optional(),
@@ -59,6 +78,8 @@ const search = z.object({
   tenant: text,
   operation: text,
   before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+  /** Of keys whose outcome is open. */
+  after: openPlace.optional(),
   database: z.string().max(10).optional(),
 });
 
@@ -75,13 +96,15 @@ export const requestsPage = consolePage({
     let list;
     let next: string | undefined;
     if (state === "in-flight" || state === "uncertain") {
-      const open = await listOpenKeys(db, state, CONSOLE_PAGE_ROWS);
-      const wanted = open.filter(
-        (one) =>
-          (tenant === undefined || one.tenant === tenant) &&
-          (operation === undefined || one.operation === operation),
-      );
-      list = <OpenKeys keys={wanted} nowMs={nowMs} database={database} isSupport={isSupport} />;
+      const filter = { state, tenant, operation };
+      const open = await listOpenKeys(db, filter, { after: asked.after, limit: CONSOLE_PAGE_ROWS });
+      if (open.next !== null) {
+        const { created_at_ms, tenant: whose, key } = open.next;
+        next = linkTo("/console/requests", now, {
+          after: JSON.stringify([created_at_ms, whose, key]),
+        });
+      }
+      list = <OpenKeys keys={open.data} nowMs={nowMs} database={database} isSupport={isSupport} />;
     } else {
       const before =
         asked.before ??
@@ -103,7 +126,7 @@ export const requestsPage = consolePage({
     }
     const tabs = Object.entries(STATES).map(([name, title]) => ({
       title,
-      href: linkTo("/console/requests", now, { state: name, before: undefined }),
+      href: linkTo("/console/requests", now, { state: name, before: undefined, after: undefined }),
       isCurrent: name === state,
     }));
     return {
@@ -122,12 +145,15 @@ export const requestsPage = consolePage({
           {list}
           <p class="pages">
             {asked.before !== undefined && (
-              <a href={linkTo("/console/requests", now, { before: undefined })}>Newest</a>
+              <A href={linkTo("/console/requests", now, { before: undefined })}>Newest</A>
+            )}
+            {asked.after !== undefined && (
+              <A href={linkTo("/console/requests", now, { after: undefined })}>Oldest</A>
             )}
             {next !== undefined && (
-              <a href={next} rel="next">
-                Older
-              </a>
+              <A href={next} rel="next">
+                {asked.state === "in-flight" || asked.state === "uncertain" ? "Newer" : "Older"}
+              </A>
             )}
           </p>
         </>
@@ -137,7 +163,7 @@ export const requestsPage = consolePage({
 });
 
 const Filters: FC<{ now: Readonly<Record<string, string>> }> = ({ now }) => (
-  <form class="filters" action="/console/requests">
+  <Form class="filters" action="/console/requests">
     {now["state"] !== undefined && <input type="hidden" name="state" value={now["state"]} />}
     {now["database"] !== undefined && (
       <input type="hidden" name="database" value={now["database"]} />
@@ -175,7 +201,7 @@ const Filters: FC<{ now: Readonly<Record<string, string>> }> = ({ now }) => (
       <input id="operation" name="operation" value={now["operation"] ?? ""} maxlength={64} />
     </p>
     <button>Show</button>
-  </form>
+  </Form>
 );
 
 /** State as words and colour. */
@@ -183,6 +209,8 @@ const StateOf: FC<{ row: AuditRow }> = ({ row: { kind, code } }) => {
   if (kind === "refusal") return <span class="state refused">refused</span>;
   if (kind === "started") return <span class="state open">started</span>;
   if (kind === "erasure") return <span class="state">erased</span>;
+  if (code === "outcome-uncertain") return <span class="state open">uncertain</span>;
+  if (code === "not-executed") return <span class="state refused">not carried out</span>;
   return <span class={code === null ? "state done" : "state refused"}>done</span>;
 };
 
@@ -227,9 +255,9 @@ const Requests: FC<{
               <tr>
                 <td class="nowrap">
                   {isSupport ? (
-                    <a href={`/console/requests/${database}/${row.seq}`}>
+                    <A href={`/console/requests/${database}/${row.seq}`}>
                       <Time ms={row.atMs} />
-                    </a>
+                    </A>
                   ) : (
                     <Time ms={row.atMs} />
                   )}
@@ -242,9 +270,7 @@ const Requests: FC<{
                 <td class="nowrap">
                   <KeyOf row={row} known={keys.get(row.seq)} />
                 </td>
-                <td class="nowrap">
-                  {row.status} {row.code}
-                </td>
+                <td class="nowrap">{outcomeOf(row)}</td>
                 <td class="number">{attempt}</td>
                 <td class="number nowrap">{ms === undefined ? "" : duration(ms)}</td>
                 <td class="nowrap">{row.link !== null && <code>{shortLink(row.link)}</code>}</td>
@@ -255,6 +281,10 @@ const Requests: FC<{
       </table>
     </div>
   );
+
+/** Of what has only started there is none. */
+const outcomeOf = ({ kind, status, code }: AuditRow): string =>
+  kind === "started" ? "" : `${status ?? ""} ${code ?? ""}`;
 
 const KeyOf: FC<{ row: AuditRow; known: string | undefined }> = ({ row: { keyHash }, known }) =>
   known !== undefined ? (
@@ -295,9 +325,9 @@ const OpenKeys: FC<{
             <tr>
               <td class="nowrap">
                 {isSupport ? (
-                  <a href={linkTo("/console/search", { q: one.key, tenant: one.tenant, database })}>
+                  <A href={linkTo("/console/search", { q: one.key, tenant: one.tenant, database })}>
                     <Time ms={one.created_at_ms} />
-                  </a>
+                  </A>
                 ) : (
                   <Time ms={one.created_at_ms} />
                 )}

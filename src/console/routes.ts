@@ -5,8 +5,10 @@ import { BOOK_PAGES } from "./books.tsx";
 import { changeAction, confirmPage, issuesPage } from "./issues.tsx";
 import { overview } from "./overview.tsx";
 import { CONSOLE_FILES } from "./page.tsx";
+import { redriveAction, redrivePage } from "./redrive.tsx";
 import { requestPage } from "./request.tsx";
 import { requestsPage } from "./requests.tsx";
+import { resolutionAction, resolutionPage } from "./resolution.tsx";
 import { searchPage } from "./search.tsx";
 import { signInAction, signInPage, signOutAction } from "./sign-in.tsx";
 import { consolePage } from "./visit.tsx";
@@ -28,6 +30,10 @@ export const consoleRoutes: readonly Route[] = [
   ["GET", "/console/issues", issuesPage],
   ["GET", "/console/issues/confirm", confirmPage],
   ["POST", "/console/issues/change", changeAction],
+  ["GET", "/console/redrive", redrivePage],
+  ["POST", "/console/redrive", redriveAction],
+  ["GET", "/console/resolution", resolutionPage],
+  ["POST", "/console/resolution", resolutionAction],
   ...BOOK_PAGES.map(([path, handler]): Route => ["GET", path, handler]),
   [
     "GET",

@@ -11,6 +11,7 @@ import { keyHash, sha256 } from "../kernel/hash.ts";
 import { SEARCH_LENGTH_MAX } from "../kernel/limits.ts";
 import { Key, plural, Time } from "./format.tsx";
 import { Empty } from "./parts.tsx";
+import { A, goTo } from "./place.tsx";
 import { consolePage } from "./visit.tsx";
 
 type Hit = { readonly database: string; readonly found: Found; readonly seq: number | undefined };
@@ -28,19 +29,19 @@ export const searchPage = consolePage({
   view: async ({ c, databases }, { q, tenant }) => {
     const hits: Hit[] = [];
     for (const [database, db] of q === "" ? [] : databases) {
-      for (const found of await lookFor(db, q)) {
+      for (const found of await lookFor(db, q, c.get("latchkey.keyLengthMin"))) {
         if (tenant !== undefined && found.tenant !== tenant) continue;
         const claim = await findClaim(db, keyHash(found.tenant, found.key), found.created_at_ms);
         hits.push({ database, found, seq: claim?.seq });
       }
       const byRequest = REQUEST_ID.test(q) ? await findByRequestId(db, q) : undefined;
       if (byRequest !== undefined) {
-        return c.redirect(`/console/requests/${database}/${byRequest.seq}`, 303);
+        return goTo(c, `/console/requests/${database}/${byRequest.seq}`);
       }
     }
     const [only] = hits;
     if (hits.length === 1 && only?.seq !== undefined) {
-      return c.redirect(`/console/requests/${only.database}/${only.seq}`, 303);
+      return goTo(c, `/console/requests/${only.database}/${only.seq}`);
     }
     return {
       title: "Search",
@@ -65,7 +66,7 @@ export const searchPage = consolePage({
                     {seq === undefined ? (
                       "has no row in the audit log"
                     ) : (
-                      <a href={`/console/requests/${database}/${seq}`}>{found.id}</a>
+                      <A href={`/console/requests/${database}/${seq}`}>{found.id}</A>
                     )}
                   </li>
                 ))}
@@ -81,7 +82,7 @@ export const searchPage = consolePage({
 const REQUEST_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** By what it looks like; whatever can be a key may be one. */
-const lookFor = async (db: Database, q: string): Promise<Found[]> => {
+const lookFor = async (db: Database, q: string, keyLengthMin?: number): Promise<Found[]> => {
   if (/^(pay|ref)_[0-9a-z_]+$/.test(q)) {
     const transfers = await findEverywhere(db, "transfers", q);
     if (transfers.length > 0) return transfers;
@@ -90,6 +91,6 @@ const lookFor = async (db: Database, q: string): Promise<Found[]> => {
     const orders = await findEverywhere(db, "orders", q);
     if (orders.length > 0) return orders;
   }
-  const key = parseIdempotencyKey(q);
+  const key = parseIdempotencyKey(q, keyLengthMin);
   return key.ok ? findEverywhere(db, "journal", key.value) : [];
 };

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { isOperators, isScope, type Scope } from "../contract/scopes.ts";
 import type { Settings } from "../env.ts";
 import { authenticate, KeySetUnavailable } from "../http/authentication.ts";
-import type { HttpContext } from "../http/context.ts";
+import { type HttpContext, homeOf } from "../http/context.ts";
 import { isRevoked } from "../http/revocation.ts";
 import { settingsOf } from "../http/settings.ts";
 import type { AuditActor } from "../journal/audit-log.ts";
@@ -36,7 +36,6 @@ export type NoSession =
 
 const COOKIE = "latchkey-console";
 const ISSUER = "latchkey-console";
-const PATH = "/console";
 
 const claims = z.object({
   iss: z.literal(ISSUER),
@@ -177,7 +176,7 @@ const cookieOf = (c: HttpContext, value: string, maxAgeSeconds: number): string 
   const isPlain = url?.protocol === "http:" && LOCAL.test(url.hostname);
   return [
     `${COOKIE}=${value}`,
-    `Path=${PATH}`,
+    `Path=${homeOf(c)}/console`,
     `Max-Age=${maxAgeSeconds}`,
     "HttpOnly",
     "SameSite=Strict",

@@ -1,11 +1,12 @@
 /** Signing in with a token, and out. Each sign-in is a row of the audit log; who cannot be noted is not let in. */
 import type { FC } from "hono/jsx";
-import type { HttpContext } from "../http/context.ts";
+import { type HttpContext, homeOf } from "../http/context.ts";
 import { writeAuditNote } from "../journal/audit-log.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { readForm } from "./form.ts";
 import { sendView, type View } from "./page.tsx";
+import { Form, goTo } from "./place.tsx";
 import { actorIn, sessionOf, signedOut, signIn } from "./session.ts";
 import { AWAY, logFailure, notice } from "./visit.tsx";
 
@@ -17,7 +18,7 @@ const SignIn: FC<{ then: string; why?: string }> = ({ then, why }) => (
         {why}
       </p>
     )}
-    <form method="post" action="/console/sign-in">
+    <Form method="post" action="/console/sign-in">
       <input type="hidden" name="then" value={then} />
       <label for="token">Bearer token</label>
       <textarea
@@ -35,7 +36,7 @@ const SignIn: FC<{ then: string; why?: string }> = ({ then, why }) => (
         with the token.
       </p>
       <button type="submit">Sign in</button>
-    </form>
+    </Form>
   </div>
 );
 
@@ -52,7 +53,7 @@ const placeAfter = (then: string): string =>
 export const signInPage = async (c: HttpContext): Promise<Response> => {
   const then = placeAfter(c.req.query("then") ?? "");
   const session = await sessionOf(c);
-  if (session.ok) return c.redirect(then, 303);
+  if (session.ok) return goTo(c, then);
   const { failure } = session;
   return sendView(c, view(then, failure.kind === "absent" ? undefined : failure.why), undefined);
 };
@@ -89,7 +90,7 @@ export const signInAction = async (c: HttpContext): Promise<Response> => {
   return new Response(null, {
     status: 303,
     headers: {
-      Location: then,
+      Location: homeOf(c) + then,
       "Set-Cookie": signed.value.cookie,
       "Cache-Control": "no-store",
     },
@@ -109,7 +110,7 @@ export const signOutAction = async (c: HttpContext): Promise<Response> => {
   return new Response(null, {
     status: 303,
     headers: {
-      Location: "/console/sign-in",
+      Location: `${homeOf(c)}/console/sign-in`,
       "Set-Cookie": signedOut(c),
       "Cache-Control": "no-store",
     },

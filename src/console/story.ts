@@ -6,7 +6,7 @@ import { isProblemCode, PROBLEMS } from "../contract/problems.ts";
 
 export type Evidence = {
   readonly operation: string;
-  readonly kind: "effect" | "refusal" | "open";
+  readonly kind: "effect" | "refusal" | "open" | "uncertain" | "not-executed";
   /** Of a refusal. */
   readonly code: string | null;
   /** Whether what the key made was found; undefined where it makes nothing that can be looked for. */
@@ -41,6 +41,10 @@ const outcome = ({ kind, operation, code, isMade }: Evidence): string => {
       return `Refused, and nothing changed: ${titleOf(code).toLowerCase()}.`;
     case "open":
       return "Begun, and its outcome is not known yet.";
+    case "uncertain":
+      return "It may have been carried out, and nobody can tell: look where it would have happened.";
+    case "not-executed":
+      return "Not carried out: the key is free to run.";
   }
 };
 

@@ -11,7 +11,9 @@ import type { Database } from "../journal/database.ts";
 import type { JsonObject } from "../kernel/json.ts";
 import { SEND_TIMEOUT_MS } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
+import { readForm } from "./form.ts";
 import { sendView, type View } from "./page.tsx";
+import { goTo, placeOf } from "./place.tsx";
 import { actorIn, type NoSession, type Session, sessionOf } from "./session.ts";
 
 /** A request of somebody who may make it. */
@@ -88,6 +90,47 @@ const showTo = async <Search,>(
   }
 };
 
+/** A form that acts: of a session that may, from a page of ours, read strictly. What it says is judged by whoever acts. */
+export const consoleAction =
+  (act: (c: HttpContext, session: Session, form: URLSearchParams) => Promise<Response>): Handler =>
+  async (c) => {
+    const session = await sessionOf(c);
+    if (!session.ok) return turnAway(c, session.failure);
+    if (!session.value.scopes.has("ops:act")) {
+      return sendView(c, lacking(["ops:act"]), session.value);
+    }
+    const form = await readForm(c, session.value);
+    if (form.ok) return act(c, session.value, form.value);
+    const { status, detail } = form.failure;
+    return sendView(c, notice(status, NOTHING_DONE, detail), session.value);
+  };
+
+/** Of a form that was kept for longer than its key is remembered it could not be told whether it was sent before. */
+export const TOO_OLD: View = {
+  title: "Nothing was done",
+  status: 400,
+  main: (
+    <div class="notice">
+      <h1>Nothing was done</h1>
+      <p>The form is too old. Load it again.</p>
+    </div>
+  ),
+};
+
+export const NOTHING_DONE = "Nothing was done";
+
+/** After a write that got no answer. */
+export const NOT_KNOWN: View = {
+  title: "It is not known whether that was done",
+  status: 503,
+  main: (
+    <div class="notice">
+      <h1>It is not known whether that was done</h1>
+      <p>No answer came. Send the same form again: it is done once.</p>
+    </div>
+  ),
+};
+
 /** The page tells no details; whoever has its request id finds them in the log. */
 export const logFailure = (c: HttpContext, error: unknown): void =>
   console.error(
@@ -122,15 +165,15 @@ export const AWAY: View = notice(
   "Nothing was changed by looking. Load the page again in a moment.",
 );
 
-export const lacking = (anyOf: readonly Scope[]): View =>
+const lacking = (anyOf: readonly Scope[]): View =>
   notice(403, "Your token does not grant this", `It needs ${anyOf.join(" or ")}.`);
 
 /** To the sign-in page, which leads back; unless it cannot be told now who asks. */
-export const turnAway = async (c: HttpContext, why: NoSession): Promise<Response> => {
+const turnAway = async (c: HttpContext, why: NoSession): Promise<Response> => {
   if (why.kind === "unavailable") {
     return sendView(c, notice(503, "It cannot be checked who you are", why.why), undefined);
   }
   const url = URL.parse(c.req.url);
-  const then = url === null || c.req.method !== "GET" ? "" : url.pathname + url.search;
-  return c.redirect(`/console/sign-in?then=${encodeURIComponent(then)}`, 303);
+  const then = url === null || c.req.method !== "GET" ? "" : placeOf(c) + url.search;
+  return goTo(c, `/console/sign-in?then=${encodeURIComponent(then)}`);
 };

@@ -153,6 +153,14 @@ export const PROBLEMS = {
       "Only an uncertain key can be resolved, and only once: this one is in flight, has an outcome, or was resolved otherwise.",
     cure: "Look the key up: what it says stands.",
   },
+  "nothing-to-redrive": {
+    status: 409,
+    title: "There is no work to take up again",
+    use: "never",
+    shouldRetry: false,
+    cause: "The issue is resolved, or is about something that no object carries on by itself.",
+    cure: "Look the issue up. What is in the books is put right by hand; an uncertain key is resolved.",
+  },
   "insufficient-funds": {
     status: 402,
     title: "Insufficient funds",

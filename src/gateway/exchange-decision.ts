@@ -5,7 +5,8 @@
  *
  * - after a try that may have been executed it is sent again only where the upstream runs a key once, or has said, after
  *   the call's time-out and the quiet period, that it knows of none and that this is its last word;
- * - a state that is final, or free, never changes;
+ * - a state that is final, or free, never changes; one that is uncertain is changed by a person's word, or by the upstream's
+ *   own on what became of the key, and is never sent again;
  * - the tries are bounded, in number and in time;
  * - an exchange that may have been executed is never called free.
  */
@@ -34,7 +35,7 @@ export type ExchangeState =
       readonly next: "send" | "ask";
       readonly dueAtMs: number;
     })
-  /** It may have been executed, and nothing that we can do will tell. A person resolves it. */
+  /** It may have been executed, and what was tried did not tell. A person resolves it, unless a later question does. */
   | (Progress & { readonly kind: "uncertain" })
   | (Progress & {
       readonly kind: "final";
@@ -50,6 +51,8 @@ export type ExchangeEvent =
   | { readonly kind: "due" }
   /** Its time has come, and the upstream is not to be called now. */
   | { readonly kind: "held-back"; readonly afterMs: number }
+  /** Somebody asks for the next step now, whenever it was due. */
+  | { readonly kind: "hastened" }
   | {
       readonly kind: "judged";
       readonly attempt: number;
@@ -99,6 +102,10 @@ export const transition = (
       return state.kind === "paused" ? begun(state, state.next, terms, nowMs) : undefined;
     case "held-back":
       return state.kind === "paused" ? heldBack(state, event.afterMs, terms, nowMs) : undefined;
+    case "hastened":
+      return state.kind === "paused"
+        ? { ...state, dueAtMs: Math.min(state.dueAtMs, nowMs) }
+        : undefined;
     case "judged":
       if (state.kind !== "calling" || state.attempt !== event.attempt) return undefined;
       return afterVerdict(state, event, terms, nowMs);
@@ -111,8 +118,9 @@ export const transition = (
         ? afterDoubt(state, nowMs + event.pauseMs, terms, nowMs)
         : undefined;
     case "asked":
-      if (state.kind !== "paused" || state.attempt !== event.attempt) return undefined;
-      return afterQuestion(state, event, terms, nowMs);
+      if (state.attempt !== event.attempt) return undefined;
+      if (state.kind === "uncertain") return afterLateQuestion(state, event, terms);
+      return state.kind === "paused" ? afterQuestion(state, event, terms, nowMs) : undefined;
     case "resolved":
       if (state.kind !== "uncertain") return undefined;
       return event.executed
@@ -207,12 +215,9 @@ const askOrGiveUp = (state: Progress, dueAtMs: number, terms: Terms): ExchangeSt
     ? paused(state, "ask", dueAtMs)
     : { ...progressOf(state), kind: "uncertain" };
 
-const afterQuestion = (
-  state: Paused,
-  event: Extract<ExchangeEvent, { kind: "asked" }>,
-  terms: Terms,
-  nowMs: number,
-): ExchangeState => {
+type Asked = Extract<ExchangeEvent, { kind: "asked" }>;
+
+const afterQuestion = (state: Paused, event: Asked, terms: Terms, nowMs: number): ExchangeState => {
   const { status, timeoutMs } = terms.policy;
   switch (event.found) {
     case "outcome":
@@ -228,6 +233,22 @@ const afterQuestion = (
       return afterNotExecuted({ ...state, doubtful: false }, nowMs, terms, event.pauseMs);
     }
   }
+};
+
+/** Asked once more of what was given up: only what is certain changes it. Nothing is left that could be sent. */
+const afterLateQuestion = (
+  state: Progress,
+  event: Asked,
+  { policy: { status, timeoutMs } }: Terms,
+): ExchangeState | undefined => {
+  if (event.found === "outcome") {
+    return { ...progressOf(state), kind: "final", by: "status", stored: event.stored };
+  }
+  const isProof =
+    event.found === "absent" &&
+    status?.absenceIsFinal === true &&
+    event.askedAtMs >= state.sentAtMs + timeoutMs + status.quietMs;
+  return isProof ? { ...progressOf(state), kind: "free", afterMs: 0 } : undefined;
 };
 
 const mayStillSend = ({ sends }: Progress, dueAtMs: number, terms: Terms): boolean =>

@@ -56,4 +56,8 @@ export const queryOf = (c: HttpContext): [name: string, value: string][] => {
 /** Where this app is reached: the host, and the path at which another app mounts it; without a trailing slash. */
 export const originOf = (c: HttpContext): string =>
   // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.
-  (URL.parse(c.req.url)?.origin ?? "") + (c.get("latchkey.home") ?? basePath(c)).replace(/\/$/, "");
+  (URL.parse(c.req.url)?.origin ?? "") + homeOf(c);
+
+/** The path at which another app mounts this one; without a trailing slash, and empty at the root. */
+export const homeOf = (c: HttpContext): string =>
+  (c.get("latchkey.home") ?? basePath(c)).replace(/\/$/, "");

@@ -31,6 +31,7 @@ import { opsRetryAdviceOutput, opsRetryAdviceSearch } from "./ops-retry-advice.t
 import { problemResponses, refs } from "./openapi-problems.ts";
 import type { OpsRead } from "./ops/ops-route.ts";
 import { issueInput, issueView } from "./ops/reconciliation.ts";
+import { redriveInput, redriveOutput } from "./ops/redrive.ts";
 import { OPS_READS } from "./ops/routes.ts";
 import { revocationInput } from "./revoked-tokens.ts";
 import {
@@ -111,6 +112,7 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
     add("/v1/ops/uncertain-keys/{tenant}/{key}/resolution", "PUT", resolutionEntry());
     add("/v1/ops/retry-advice", "GET", opsRetryAdviceEntry());
     add("/v1/ops/issues/{id}", "PUT", issueEntry());
+    add("/v1/ops/issues/{id}/redrive", "POST", redriveEntry());
     add("/metrics", "GET", metricsEntry());
     for (const read of OPS_READS) add(read.path, "GET", opsReadEntry(read));
   }
@@ -341,21 +343,50 @@ const metricsEntry = (): Schema => ({
   },
 });
 
+const PATH_ISSUE: Schema = {
+  name: "id",
+  in: "path",
+  required: true,
+  schema: { type: "string" },
+  description: "The issue's id",
+};
+
+const redriveEntry = (): Schema => ({
+  operationId: "ops.redrive-issue",
+  summary: "Take the stuck work that an issue is about up again, now, with its original key",
+  description:
+    "Needs the scope `ops:act`. Does what the object's alarm would do: an accepted request runs, an interrupted exchange is asked for or sent again as its route allows, an outcome that the journal lacks is written there. It never sends again what may have been carried out and would be carried out twice: such a key is `uncertain`, and is resolved. The same Idempotency-Key gets the same answer for a day. An issue whose key has an outcome then is resolved with it.",
+  tags: ["ops"],
+  parameters: [PATH_ISSUE, keyParameter(true)],
+  requestBody: {
+    required: true,
+    content: { [JSON_TYPE]: { schema: jsonSchema(redriveInput, "input") } },
+  },
+  responses: {
+    "200": {
+      description: "What was done, and how the key stood then.",
+      headers: refs([REQUEST_ID, IDEMPOTENT_REPLAYED]),
+      content: { [JSON_TYPE]: { schema: jsonSchema(redriveOutput, "output") } },
+    },
+    ...problemResponses(
+      [
+        ...KEY_READ,
+        "body-too-large" as const,
+        "unsupported-media-type" as const,
+        "idempotency-key-reused" as const,
+        "nothing-to-redrive" as const,
+      ].map((code) => [code, PROBLEMS[code]] as const),
+    ),
+  },
+});
+
 const issueEntry = (): Schema => ({
   operationId: "ops.change-issue",
   summary: "Acknowledge or resolve an issue, or open it again",
   description:
     "Needs the scope `ops:act`. May be repeated: what is in that state already is left as it is.",
   tags: ["ops"],
-  parameters: [
-    {
-      name: "id",
-      in: "path",
-      required: true,
-      schema: { type: "string" },
-      description: "The issue's id",
-    },
-  ],
+  parameters: [PATH_ISSUE],
   requestBody: {
     required: true,
     content: { [JSON_TYPE]: { schema: jsonSchema(issueInput, "input") } },

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { databasesOf, tenantName } from "../env.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
+import { writeAuditNote } from "../journal/audit-log.ts";
 import { findRecords } from "../journal/journal.ts";
 import { listUncertain } from "../journal/settlements.ts";
 import { canonicalJson } from "../kernel/json.ts";
@@ -22,6 +23,7 @@ import { callObject } from "../objects/object-call.ts";
 import { keyObjectNamed, objectFor } from "../objects/routing.ts";
 import { databaseFor } from "../objects/tenant-database.ts";
 import { admit } from "./access.ts";
+import { operatorOf } from "./actor.ts";
 import type { HttpContext } from "./context.ts";
 import { readJson } from "./input.ts";
 import { problemResponse } from "./problem-response.ts";
@@ -60,12 +62,22 @@ export const uncertainKeysRoute = async (c: HttpContext): Promise<Response> => {
   const { limit } = search.data;
   const [from, tenant, key] = place;
   const data: z.output<typeof uncertainKeysOutput>["data"] = [];
+  const note = {
+    ...operatorOf(c, admitted.value),
+    atMs: Date.now(),
+    tenant: "",
+    kind: "read",
+    operation: "ops.uncertain-keys",
+    // A place has a key in it.
+    detail: { limit, isFirst: search.data.after === undefined },
+  } as const;
   try {
     // One database after the other: each that is asked gives a row, or is the last one's neighbour.
     for (const [name, db] of databasesOf(c.env).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
       if (name < from) continue;
       const after = name === from ? { tenant, key } : { tenant: "", key: "" };
       const rest = limit - data.length;
+      await withTimeout(writeAuditNote(db, note), SEND_TIMEOUT_MS);
       const found = await withTimeout(listUncertain(db, after, rest + 1), SEND_TIMEOUT_MS);
       for (const { tenant: whose, entry } of found.slice(0, rest)) {
         data.push({
@@ -159,10 +171,9 @@ export const resolutionRoute = async (c: HttpContext): Promise<Response> => {
         'Send outcome and reason; for "executed" also status, perhaps link, contentType, and body or bodyBase64.',
     });
   }
-  const { token } = admitted.value;
-  const by = token === undefined ? "host" : `${token.issuer} ${token.jti}`;
-  const resolution = resolutionOf(input.data, by, Date.now());
-  const { kind } = await resolve(c, tenant.data, key.value, resolution);
+  const { actor } = operatorOf(c, admitted.value);
+  const at = { tenant: tenant.data, key: key.value };
+  const { kind } = await resolveKey(c, at, input.data, actor);
   switch (kind) {
     case "resolved":
       return c.json({ tenant: tenant.data, key: key.value, outcome: input.data.outcome }, 200, {
@@ -179,7 +190,15 @@ export const resolutionRoute = async (c: HttpContext): Promise<Response> => {
   }
 };
 
-type ResolutionInput = z.output<typeof resolutionInput>;
+export type ResolutionInput = z.output<typeof resolutionInput>;
+
+/** @param by as the audit log names who says so */
+export const resolveKey = (
+  c: HttpContext,
+  { tenant, key }: { readonly tenant: string; readonly key: string },
+  input: ResolutionInput,
+  by: string,
+): Promise<ResolutionReply> => resolve(c, tenant, key, resolutionOf(input, by, Date.now()));
 
 const hasTwoBodies = (input: ResolutionInput): boolean =>
   input.outcome === "executed" && input.body !== undefined && input.bodyBase64 !== undefined;

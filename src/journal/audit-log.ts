@@ -7,21 +7,10 @@
  */
 import { z } from "zod";
 import type { JsonObject } from "../kernel/json.ts";
+import { SEAL_ROWS } from "../kernel/limits.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
+import type { AuditKind, AuditRow, StoredSeal } from "./audit-row.ts";
 import { type Database, statement } from "./database.ts";
-
-export const AUDIT_KINDS = [
-  "effect",
-  "refusal",
-  "started",
-  "outcome",
-  "resolution",
-  "erasure",
-  "action",
-  "read",
-  "tally",
-] as const;
-export type AuditKind = (typeof AUDIT_KINDS)[number];
 
 /** Who asks for something that is audited, and under which request. */
 export type AuditActor = {
@@ -32,22 +21,6 @@ export type AuditActor = {
 
 /** What the service does by itself. */
 export const BY_SERVICE: AuditActor = { actor: "service", requestId: "" };
-
-export type AuditRow = {
-  readonly seq: number;
-  readonly atMs: number;
-  readonly tenant: string;
-  readonly kind: AuditKind;
-  readonly operation: string;
-  readonly actor: string;
-  readonly requestId: string;
-  readonly keyHash: string | null;
-  readonly status: number | null;
-  readonly code: string | null;
-  readonly link: string | null;
-  /** JSON, as it was written. */
-  readonly detail: string | null;
-};
 
 /** A row that is about no claim of a key. */
 export type AuditNote = AuditActor & {
@@ -165,14 +138,6 @@ export const newestAuditSeq = async (db: Database): Promise<number> => {
   return z.object({ seq: z.number() }).parse(results[0]).seq;
 };
 
-/** A seal as it is stored. */
-export type StoredSeal = {
-  readonly seqFrom: number;
-  readonly seqTo: number;
-  readonly hash: string;
-  readonly digests: string;
-};
-
 const sealRow = z
   .object({ seq_from: z.number(), seq_to: z.number(), hash: z.string(), digests: z.string() })
   .transform(({ seq_from: seqFrom, seq_to: seqTo, hash, digests }): StoredSeal => ({
@@ -200,6 +165,20 @@ export const readSeals = async (
   const { results } = await statement(
     db,
     sql`SELECT seq_from, seq_to, hash, digests FROM audit_seals WHERE seq_from >= ${fromSeq} ORDER BY seq_from LIMIT ${limit}`,
+  ).all();
+  return results.map((row) => sealRow.parse(row));
+};
+
+/** The seals whose last row is one of these, in order. */
+export const readSealsEnding = async (
+  db: Database,
+  fromSeq: number,
+  toSeq: number,
+): Promise<StoredSeal[]> => {
+  const { results } = await statement(
+    db,
+    sql`SELECT seq_from, seq_to, hash, digests FROM audit_seals
+WHERE seq_from > ${fromSeq - SEAL_ROWS} AND seq_from <= ${toSeq} AND seq_to BETWEEN ${fromSeq} AND ${toSeq} ORDER BY seq_from`,
   ).all();
   return results.map((row) => sealRow.parse(row));
 };

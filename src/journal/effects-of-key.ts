@@ -7,7 +7,7 @@ import { keyHash } from "../kernel/hash.ts";
 import { timeOrderedId } from "../kernel/ids.ts";
 import { CONSOLE_SCAN_ROWS, CONSOLE_WINDOW_ROWS } from "../kernel/limits.ts";
 import { type Sql, sql } from "../kernel/sql.ts";
-import type { AuditRow } from "./audit-log.ts";
+import type { AuditRow } from "./audit-row.ts";
 import { type Database, statement } from "./database.ts";
 
 /** What a link names. */

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { sha256 } from "../kernel/hash.ts";
-import { sql } from "../kernel/sql.ts";
+import { type Sql, sql } from "../kernel/sql.ts";
 import { type AuditActor, auditNote, BY_SERVICE } from "./audit-log.ts";
 import { type Database, statement } from "./database.ts";
 
@@ -21,10 +21,15 @@ export type Discrepancy = {
   readonly subject: string;
   /** A sentence, with figures. */
   readonly what: string;
+  /** Of work that is open: whose it is, and where it can be taken up again. */
+  readonly work?: { readonly key: string; readonly object: string };
 };
 
-export type Issue = Discrepancy & {
+export type Issue = Omit<Discrepancy, "work"> & {
   readonly id: string;
+  /** Null where no work is open, or none is known of. */
+  readonly key: string | null;
+  readonly object: string | null;
   readonly firstSeenMs: number;
   readonly lastSeenMs: number;
   readonly times: number;
@@ -34,9 +39,17 @@ export type Issue = Discrepancy & {
   readonly reason: string | null;
 };
 
+/** The assignments of a new state: of what is resolved the key is not kept. */
+export const stateIs = (state: IssueState): Sql =>
+  state === "resolved" ? sql`state = 'resolved', key = NULL, object = NULL` : sql`state = ${state}`;
+
 const ID_DIGITS = 32;
 
-const issueId = ({ kind, tenant, subject }: Discrepancy): string =>
+export const issueId = ({
+  kind,
+  tenant,
+  subject,
+}: Pick<Discrepancy, "kind" | "tenant" | "subject">): string =>
   sha256("latchkey-issue", kind, tenant, subject).slice(0, ID_DIGITS);
 
 /** Raises an issue for each, or says of the one that is there that it was seen again. */
@@ -49,10 +62,10 @@ export const raiseIssues = async (
   const rows = found.map((one) => ({ id: issueId(one), ...one }));
   await statement(
     db,
-    sql`INSERT INTO issues (id, kind, tenant, subject, what, first_seen_ms, last_seen_ms)
-SELECT value ->> 'id', value ->> 'kind', value ->> 'tenant', value ->> 'subject', value ->> 'what', ${nowMs}, ${nowMs}
+    sql`INSERT INTO issues (id, kind, tenant, subject, what, key, object, first_seen_ms, last_seen_ms)
+SELECT value ->> 'id', value ->> 'kind', value ->> 'tenant', value ->> 'subject', value ->> 'what', value ->> '$.work.key', value ->> '$.work.object', ${nowMs}, ${nowMs}
 FROM json_each(${JSON.stringify(rows)}) WHERE true
-ON CONFLICT (id) DO UPDATE SET what = excluded.what, last_seen_ms = excluded.last_seen_ms, times = times + 1,
+ON CONFLICT (id) DO UPDATE SET what = excluded.what, key = excluded.key, object = excluded.object, last_seen_ms = excluded.last_seen_ms, times = times + 1,
   state = CASE state WHEN 'resolved' THEN 'open' ELSE state END`,
   ).run();
 };
@@ -75,7 +88,7 @@ export const resolveUnseen = async (
       sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, detail)
 SELECT ${nowMs}, tenant, 'resolution', 'issues.resolve', ${BY_SERVICE.actor}, '', json_object('issue', id, 'kind', kind, 'reason', ${reason})
 FROM issues WHERE ${gone}`,
-      sql`UPDATE issues SET state = 'resolved', changed_by = ${BY_SERVICE.actor}, changed_at_ms = ${nowMs}, reason = ${reason} WHERE ${gone}`,
+      sql`UPDATE issues SET ${stateIs("resolved")}, changed_by = ${BY_SERVICE.actor}, changed_at_ms = ${nowMs}, reason = ${reason} WHERE ${gone}`,
     ].map((one) => statement(db, one)),
   );
 };
@@ -87,6 +100,8 @@ const issueRow = z
     tenant: z.string(),
     subject: z.string(),
     what: z.string(),
+    key: z.string().nullable(),
+    object: z.string().nullable(),
     first_seen_ms: z.number(),
     last_seen_ms: z.number(),
     times: z.number(),
@@ -159,7 +174,7 @@ export const changeIssue = async (
   const [, , left] = await db.batch(
     [
       note,
-      sql`UPDATE issues SET state = ${state}, changed_by = ${by.actor}, changed_at_ms = ${nowMs}, reason = ${reason} WHERE ${changes}`,
+      sql`UPDATE issues SET ${stateIs(state)}, changed_by = ${by.actor}, changed_at_ms = ${nowMs}, reason = ${reason} WHERE ${changes}`,
       sql`SELECT * FROM issues WHERE id = ${id}`,
     ].map((one) => statement(db, one)),
   );

@@ -6,7 +6,8 @@
 import { z } from "zod";
 import { CONSOLE_SCAN_ROWS, CONSOLE_TALLIES_MAX, CONSOLE_WINDOW_ROWS } from "../kernel/limits.ts";
 import { type Sql, sql, trusted } from "../kernel/sql.ts";
-import { AUDIT_COLUMNS, type AuditKind, type AuditRow, parseAuditRow } from "./audit-log.ts";
+import { AUDIT_COLUMNS, parseAuditRow } from "./audit-log.ts";
+import type { AuditKind, AuditRow } from "./audit-row.ts";
 import { type Database, statement } from "./database.ts";
 
 export type RequestFilter = {
@@ -198,17 +199,42 @@ const openRow = z.object({
 });
 export type OpenKey = z.output<typeof openRow>;
 
-/** Keys whose outcome is open, oldest first. */
+/** Where a page of open keys ends: the oldest come first. */
+export type OpenPlace = Pick<OpenKey, "created_at_ms" | "tenant" | "key">;
+
+export type OpenFilter = {
+  readonly state: OpenKey["state"];
+  readonly tenant: string | undefined;
+  readonly operation: string | undefined;
+};
+
+/** A keyset page of keys whose outcome is open, oldest first. Rare ones lie far apart: a page may be short and yet have a next. */
 export const listOpenKeys = async (
   db: Database,
-  state: OpenKey["state"],
-  limit: number,
-): Promise<OpenKey[]> => {
+  { state, tenant, operation }: OpenFilter,
+  { after, limit }: { readonly after: OpenPlace | undefined; readonly limit: number },
+): Promise<{ readonly data: readonly OpenKey[]; readonly next: OpenPlace | null }> => {
+  const behind =
+    after === undefined
+      ? sql`true`
+      : sql`(created_at_ms, tenant, key) > (${after.created_at_ms}, ${after.tenant}, ${after.key})`;
+  const isFiltered = tenant !== undefined || operation !== undefined;
+  const scan = isFiltered ? CONSOLE_SCAN_ROWS : limit + 1;
   const { results } = await statement(
     db,
-    sql`SELECT tenant, key, operation, state, attempt, created_at_ms FROM journal WHERE ${OPEN} AND state = ${state} ORDER BY created_at_ms LIMIT ${limit}`,
+    sql`SELECT tenant, key, operation, state, attempt, created_at_ms FROM journal WHERE ${OPEN} AND state = ${state} AND ${behind}
+ORDER BY created_at_ms, tenant, key LIMIT ${scan}`,
   ).all();
-  return results.map((row) => openRow.parse(row));
+  const scanned = results.map((row) => openRow.parse(row));
+  const wanted = scanned.filter(
+    (one) =>
+      (tenant === undefined || one.tenant === tenant) &&
+      (operation === undefined || one.operation === operation),
+  );
+  const data = wanted.slice(0, limit);
+  const last = wanted.length > limit ? data.at(-1) : undefined;
+  if (last !== undefined) return { data, next: last };
+  return { data, next: scanned.length < scan ? null : (scanned.at(-1) ?? null) };
 };
 
 const openCounts = z.object({

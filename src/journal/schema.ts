@@ -9,7 +9,7 @@ import { type Sql, sql } from "../kernel/sql.ts";
 import { RECORD_COLUMNS } from "./statements.ts";
 
 /** The newest file of `migrations/`; a test compares. */
-export const NEWEST_MIGRATION = "0010_claims_audited.sql";
+export const NEWEST_MIGRATION = "0012_redrive.sql";
 
 /** The migration that is not applied yet, undefined if all are. Throws if the database does not answer. */
 export const missingMigration = async (db: Database): Promise<string | undefined> => {
@@ -43,6 +43,10 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
   {
     file: "0010_claims_audited.sql",
     probe: sql`SELECT actor, request_id, key_hash FROM journal LIMIT 0`,
+  },
+  {
+    file: "0011_issue_work.sql",
+    probe: sql`SELECT key, object FROM issues LIMIT 0`,
   },
 ];
 

@@ -298,6 +298,13 @@ export const IN_FLIGHT_TOO_LONG_MS = 15 * 60 * 1000;
 /** Before the end of a key's life its absence is not judged: the sweep and this clock may differ. */
 export const FORGOTTEN_MARGIN_MS = 60 * 60 * 1000;
 
+/** How long one who has stuck work taken up again waits to see what comes of it. It goes on. */
+export const REDRIVE_WAIT_MS = 5_000;
+/** Actions that an object remembers, so that two clicks at once are one try. Forgotten, the second would be a safe one more. */
+export const REDRIVES_REMEMBERED = 200;
+/** Stuck keys of one step of the reconciliation that are asked after: each is a call of an object, and perhaps of an upstream. */
+export const NUDGES_PER_STEP = 10;
+
 /** A session of the console: a morning's look, not a day's. Never longer than its token. */
 export const CONSOLE_SESSION_SECONDS = 60 * 60;
 /** Rows of a page of the console: with all its markup under 100 KB. */

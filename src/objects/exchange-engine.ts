@@ -52,6 +52,7 @@ import {
   EXCHANGE_REQUEST_BYTES_MAX,
   EXCHANGES_PER_ALARM_MAX,
   ORPHAN_AGE_MS,
+  REDRIVE_WAIT_MS,
   RETRY_AFTER_DEFAULT_MS,
   RETRY_FULL_MS,
   SEND_TIMEOUT_MS,
@@ -73,7 +74,7 @@ import { statusOfExchange } from "./exchange-status.ts";
 import { Telling } from "./exchange-telling.ts";
 import { Exchanges, type ExchangeStorage } from "./exchanges.ts";
 import { type ExternalSteps, invalid, type StepOutcome } from "./external-steps.ts";
-import type { Erasure, KeyStatus } from "./key-call.ts";
+import type { Erasure, KeyStatus, Redrive, RedriveBy } from "./key-call.ts";
 import { boundedBy, type UpstreamAdvice } from "./upstream-advice.ts";
 
 export type ExchangeEngineSetup = {
@@ -152,6 +153,8 @@ export class ExchangeEngine {
   readonly #outcomes = new Gather(() => scheduler.wait(GATHER_MOMENT_MS));
   /** Of the requests under way. */
   #requestBytes = 0;
+  /** Ends the question that is under way of a key. */
+  readonly #questions = new Map<string, AbortController>();
 
   constructor(setup: ExchangeEngineSetup) {
     this.#setup = setup;
@@ -652,7 +655,7 @@ export class ExchangeEngine {
     const stored = this.#exchanges.update(exchange, (now) => {
       const state = this.#next(now, event, nowMs);
       if (state === undefined) return undefined;
-      const closed = this.#closed({ ...now, state, answer, link }, nowMs);
+      const closed = this.#closed({ ...now, ...lifeOf(now, nowMs), state, answer, link }, nowMs);
       return { exchange: closed, bytes: spooled.kind === "whole" ? spooled.first : null };
     });
     if (stored === undefined) {
@@ -719,7 +722,7 @@ export class ExchangeEngine {
     const stored = this.#exchanges.update(exchange, (now) => {
       const state = this.#next(now, final, nowMs);
       if (state === undefined) return undefined;
-      const ended = { ...now, state, answer, link, work: outcome.work };
+      const ended = { ...now, ...lifeOf(now, nowMs), state, answer, link, work: outcome.work };
       return { exchange: this.#closed(ended, nowMs), bytes: body };
     });
     if (stored === undefined) return this.#standing(key);
@@ -731,12 +734,14 @@ export class ExchangeEngine {
     return { kind: "answer", ...answer, body, expiresAtS, replayed: false };
   }
 
-  /** What is kept once there is nothing more to send: the input goes. */
+  /** What is kept once there is nothing more to send: the input goes, but for what a question needs. */
   #closed(exchange: Exchange, nowMs: number): Exchange {
-    const isTold = exchange.hook !== null && exchange.state.kind === "final";
+    const { input, state } = exchange;
+    const isTold = exchange.hook !== null && state.kind === "final";
+    const mayBeAsked = state.kind === "uncertain" && (input?.policy.status ?? null) !== null;
     return {
       ...exchange,
-      input: null,
+      input: mayBeAsked ? input : null,
       settling: toSettle(nowMs),
       telling: isTold ? { tries: 0, dueAtMs: nowMs + WEBHOOK_TIMEOUT_MS } : null,
     };
@@ -744,7 +749,7 @@ export class ExchangeEngine {
 
   #next(exchange: Exchange, event: ExchangeEvent, nowMs: number): ExchangeState | undefined {
     const { input, createdAtMs } = exchange;
-    // Closed, so that no policy matters any more; only a person's word may still come.
+    // Closed, and not to be asked for, so that no policy matters any more; only a person's word may still come.
     const policy = input?.policy ?? CLOSED;
     return transition(exchange.state, event, { policy, createdAtMs }, nowMs);
   }
@@ -879,20 +884,23 @@ export class ExchangeEngine {
     return call.waitMs > 0 ? this.#wait(call, call.waitMs) : this.#inFlight(call.key);
   }
 
-  /** Carries an open exchange on, in the key's one slot. */
-  #heal(exchange: Exchange): Flight {
+  /**
+   * Carries an open exchange on, in the key's one slot.
+   * @param now whether its next step is taken now, though it may be due later
+   */
+  #heal(exchange: Exchange, now = false): Flight {
     return this.#fly(exchange.key, exchange, (recorded) => {
       recorded(true);
-      return this.#carryOn(exchange);
+      return this.#carryOn(exchange, now);
     });
   }
 
-  async #carryOn(found: Exchange): Promise<ExchangeReply> {
+  async #carryOn(found: Exchange, now: boolean): Promise<ExchangeReply> {
     const { clock, health, pauseBefore } = this.#setup;
     let exchange = found;
     if (exchange.state.kind === "calling") {
       // Whoever sent it is gone, and may have been heard.
-      const pauseMs = pauseBefore(exchange.state.sends, exchange.route);
+      const pauseMs = now ? 0 : pauseBefore(exchange.state.sends, exchange.route);
       const next = await this.#changed(exchange, { kind: "interrupted", pauseMs });
       if (next === undefined) return this.#standing(exchange.key);
       if (next.state.kind === "uncertain") {
@@ -901,6 +909,7 @@ export class ExchangeEngine {
       }
       exchange = next;
     }
+    if (now) exchange = (await this.#changed(exchange, { kind: "hastened" })) ?? exchange;
     const { state, input } = exchange;
     if (!stateIsDue(state, clock()) || state.kind !== "paused" || input === null) {
       return this.#standing(exchange.key);
@@ -936,6 +945,7 @@ export class ExchangeEngine {
     if (input === null || path === undefined) throw new Error("The exchange cannot be asked for.");
     const askedAtMs = clock();
     const limit = new AbortController();
+    this.#questions.set(key, limit);
     const timer = setTimeout(() => limit.abort(new Error("time-out")), input.policy.timeoutMs);
     const pauseMs = pauseBefore(state.asks, exchange.route);
     const asked = { kind: "asked", attempt: state.attempt, askedAtMs, pauseMs } as const;
@@ -963,6 +973,7 @@ export class ExchangeEngine {
       failure = { status: 0, code: limit.signal.aborted ? "timeout" : "reset" };
       this.#setup.alert("upstream-failed", { route: exchange.route, error: String(error) });
     } finally {
+      this.#questions.delete(key);
       clearTimeout(timer);
       health.observe(upstreamName(upstream), experienceOf(failure), clock());
       upstreams.asked(upstreamName(upstream), askedAtMs, clock(), failure);
@@ -1095,6 +1106,7 @@ export class ExchangeEngine {
     const { clock, alarm, databaseFor } = this.#setup;
     await alarm.load();
     const { outcome, record } = resolution;
+    if (!(await this.#endQuestion(key))) return { kind: "unavailable" };
     const found = this.#exchanges.find(key);
     if (found?.state.kind === "uncertain") {
       const nowMs = clock();
@@ -1110,14 +1122,9 @@ export class ExchangeEngine {
         const isExecuted = outcome.kind === "executed";
         const state = this.#next(now, { kind: "resolved", executed: isExecuted }, nowMs);
         if (state === undefined) return undefined;
-        // An outcome that came after its expiry could be had by nobody: it lives from now on as long as it would have.
-        const lifeS = now.expiresAtS - wholeSeconds(now.createdAtMs);
-        const expiresAtS = Math.max(now.expiresAtS, wholeSeconds(nowMs) + lifeS);
         const resolved = {
-          ...this.#closed({ ...now, state }, nowMs),
+          ...this.#closed({ ...now, ...lifeOf(now, nowMs), state }, nowMs),
           resolution: record,
-          expiresAtS,
-          forgetAtS: expiresAtS + (now.forgetAtS - now.expiresAtS),
         };
         const { bytes, ...told } = executed;
         return isExecuted ? { exchange: { ...resolved, ...told }, bytes } : { exchange: resolved };
@@ -1147,6 +1154,17 @@ export class ExchangeEngine {
     }
   }
 
+  /** A person's word is not kept waiting for an upstream's; nor may the two be written at a time. */
+  async #endQuestion(key: string): Promise<boolean> {
+    const flight = this.#flights.get(key);
+    if (flight === undefined || this.#exchanges.find(key)?.state.kind !== "uncertain") return true;
+    this.#questions.get(key)?.abort(new Error("A person has said what happened."));
+    return withTimeout(flight.reply, SEND_TIMEOUT_MS).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** What later retries get: a person's word as it is, or what an operation makes of it as its processor's. */
   #resolvedAs(
     exchange: Exchange,
@@ -1165,6 +1183,68 @@ export class ExchangeEngine {
       work: step.work,
       bytes: step.body,
     };
+  }
+
+  /**
+   * Takes the work of a key up again: what the alarm would do, now. Undefined if this object has no exchange for it. Never a
+   * call that the policy does not allow: what is uncertain is at most asked for.
+   * @param by the reconciliation leaves alone what is to be sent later; an operator may ask for it now
+   */
+  async redrive(key: string, by: RedriveBy): Promise<Redrive["kind"] | undefined> {
+    const { alarm, clock, keepAlive } = this.#setup;
+    await alarm.load();
+    const exchange = this.#exchanges.find(key);
+    if (exchange === undefined) return undefined;
+    if (this.#flights.has(key)) return "running";
+    const { state, settling, input } = exchange;
+    switch (state.kind) {
+      case "calling":
+        // Whoever sent it may live on, as a zombie: only who asks for it does not wait for the end of its time.
+        if (by === "reconciliation" && exchange.callEndsAtMs > clock()) return "running";
+        break;
+      case "paused":
+        if (by === "reconciliation" && state.next === "send" && state.dueAtMs > clock()) {
+          // Its alarm may have been lost with a write that failed.
+          await alarm.noLaterThan(state.dueAtMs);
+          return "running";
+        }
+        break;
+      case "uncertain":
+        if (settling !== null) await this.#settling.now(key);
+        if (input === null) return "uncertain";
+        break;
+      case "final":
+      case "free":
+        if (settling === null) return "nothing-open";
+        await this.#settling.now(key);
+        return "taken-up";
+    }
+    if (this.#flights.has(key)) return "running";
+    const flight =
+      state.kind === "uncertain" ? this.#askAgain(exchange) : this.#heal(exchange, true);
+    const done = flight.reply.then(drain);
+    keepAlive(done);
+    await withTimeout(done, REDRIVE_WAIT_MS).catch(() => undefined);
+    return this.#exchanges.find(key)?.state.kind === "uncertain" ? "uncertain" : "taken-up";
+  }
+
+  /** Of an uncertain exchange: what the upstream says of it by now, in the key's one slot. */
+  #askAgain(exchange: Exchange): Flight {
+    const { clock, health } = this.#setup;
+    return this.#fly(exchange.key, exchange, async (recorded) => {
+      recorded(true);
+      const upstream = exchange.input?.policy.upstream;
+      // It is not the upstream that is spared: a question that may not be asked leaves it uncertain.
+      if (upstream === undefined || !health.admit(upstreamName(upstream), clock()).admitted) {
+        return this.#standing(exchange.key);
+      }
+      const reply = await this.#ask(exchange, upstream);
+      // Of an answer that broke off: a person's, which may come next, is no part of it.
+      if (this.#exchanges.find(exchange.key)?.state.kind === "uncertain") {
+        this.#exchanges.removeChunks(exchange.key);
+      }
+      return reply;
+    });
   }
 
   /** Asked by the hourly pass after a claim that has been in flight for long: released if nobody ever called for it. */
@@ -1211,6 +1291,20 @@ const CLOSED = {
   status: null,
   heal: { attemptsMax: 0, elapsedMsMax: 0 },
 } as const;
+
+/**
+ * Until when an outcome is kept. One that comes to an uncertain key after its expiry could be had by nobody: it lives from
+ * now on as long as it would have.
+ */
+const lifeOf = (
+  { state, createdAtMs, expiresAtS, forgetAtS }: Exchange,
+  nowMs: number,
+): Pick<Exchange, "expiresAtS" | "forgetAtS"> => {
+  if (state.kind !== "uncertain") return { expiresAtS, forgetAtS };
+  const lifeS = expiresAtS - wholeSeconds(createdAtMs);
+  const laterS = Math.max(expiresAtS, wholeSeconds(nowMs) + lifeS);
+  return { expiresAtS: laterS, forgetAtS: laterS + (forgetAtS - expiresAtS) };
+};
 
 const stateIsDue = (state: ExchangeState, nowMs: number): boolean =>
   state.kind === "paused" && state.dueAtMs <= nowMs;

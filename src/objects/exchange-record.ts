@@ -7,7 +7,10 @@ import type { KeyRecord } from "../idempotency/key-record.ts";
 import type { Json } from "../kernel/json.ts";
 import type { ResolutionRecord } from "../journal/settlements.ts";
 
-/** What is sent, and how; with the body that is kept beside it. Gone once the exchange is closed. */
+/**
+ * What is sent, and how; with the body that is kept beside it. Gone once the exchange is closed; of one that is uncertain,
+ * and can be asked for, all but the body stays: the question needs the call's credentials.
+ */
 export type ExchangeInput = {
   readonly policy: ExchangePolicy;
   readonly method: string;

@@ -95,6 +95,23 @@ export type KeyStatus = {
   readonly afterMs?: number;
 };
 
+/** Who has the work of a key taken up again. */
+export type RedriveBy = "operator" | "reconciliation";
+
+/** What came of it. */
+export type Redrive = {
+  readonly kind:
+    | "taken-up"
+    /** It is being carried on already, or its time is set. */
+    | "running"
+    /** Nothing may be done but by a person's word on what happened. */
+    | "uncertain"
+    /** There is no work of this key that is open. */
+    | "nothing-open";
+  /** How the key stands afterwards. */
+  readonly state: KeyStatus["state"] | "unavailable";
+};
+
 /** What came of erasing a key's stored answer. */
 export type Erasure =
   | {

@@ -16,6 +16,7 @@ import {
 import { differingMembers, fingerprint, memberHashes } from "../idempotency/fingerprint.ts";
 import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
+import { keyHash } from "../kernel/hash.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   BATCH_LIFE_MS,
@@ -27,6 +28,8 @@ import {
   KEY_LIFETIME_SECONDS,
   INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
+  IN_FLIGHT_TOO_LONG_MS,
+  REDRIVE_WAIT_MS,
   RETRY_FULL_MS,
   SWEEP_RETRY_MS,
   SEND_TIMEOUT_MS,
@@ -34,9 +37,10 @@ import {
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { isNearlyFull } from "../journal/capacity.ts";
-import type { AuditActor } from "../journal/audit-log.ts";
+import { type AuditActor, BY_SERVICE } from "../journal/audit-log.ts";
 import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
+import { changeIssue, issueId, raiseIssues } from "../journal/issues.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
@@ -48,8 +52,8 @@ import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
 import { Flights } from "./flights.ts";
-import { Intents, type IntentStorage } from "./intents.ts";
-import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
+import { type Intent, Intents, type IntentStorage } from "./intents.ts";
+import type { Erasure, KeyCall, KeyReply, KeyStatus, Redrive, RedriveBy } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
 import { Tally } from "./tally.ts";
 import { type Run, submissionOf } from "./run.ts";
@@ -302,13 +306,45 @@ export class KeyEngine {
     // An operation that is gone may come back: a deployment is rolled back, or has not reached this object.
     const lifetimeMs = (operation?.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS) * 1000;
     if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
+      if (nowMs >= intent.acceptedAtMs + IN_FLIGHT_TOO_LONG_MS) this.#reportIntent(intent, nowMs);
       const isLearned = reply.successProbability !== undefined;
       await this.#intents.postpone(key, nowMs, isLearned ? reply.afterMs : 0);
       return;
     }
-    if (mayStillRun)
+    if (mayStillRun) {
       this.#setup.alert("intent-abandoned", { operation: intent.call.request.operation });
+    } else if (nowMs >= intent.acceptedAtMs + IN_FLIGHT_TOO_LONG_MS) {
+      this.#closeReport(intent, nowMs);
+    }
     this.#intents.remove(key);
+  }
+
+  /**
+   * Until it runs, an accepted request is in no table that the reconciliation sees: the object itself raises the issue. Best
+   * effort, and awaited by nobody: while the database is away there is an alert for that.
+   */
+  #reportIntent({ call, acceptedAtMs, attempts }: Intent, nowMs: number): void {
+    const { tenant, key, object, request } = call;
+    const minutes = Math.floor((nowMs - acceptedAtMs) / 60_000);
+    const issue = {
+      ...issueOfIntent(tenant, key),
+      what: `An accepted request has no outcome yet: ${request.operation}, for ${minutes} minutes, after ${attempts + 1} tries.`,
+      work: { key, object },
+    };
+    this.#besides("issue-not-raised", tenant, (db) => raiseIssues(db, [issue], nowMs));
+  }
+
+  #closeReport({ call: { tenant, key } }: Intent, nowMs: number): void {
+    const change = { state: "resolved", reason: "It has an outcome." } as const;
+    this.#besides("issue-not-resolved", tenant, (db) =>
+      changeIssue(db, issueId(issueOfIntent(tenant, key)), change, BY_SERVICE, nowMs),
+    );
+  }
+
+  #besides(event: string, tenant: string, work: (db: Database) => Promise<unknown>): void {
+    const { databaseFor, keepAlive, alert } = this.#setup;
+    const done = databaseFor(tenant).then((db) => withTimeout(work(db), SEND_TIMEOUT_MS));
+    keepAlive(done.catch((error: unknown) => alert(event, { error: String(error) })));
   }
 
   /**
@@ -673,15 +709,27 @@ export class KeyEngine {
     const due = this.#intents
       .due(nowMs, INTENTS_PER_ALARM_MAX)
       .filter(({ call }) => !this.#flights.has(call.key));
-    // A claim that is there already is found by the run, like by any retry.
-    await Promise.all(
-      due.map(async (intent) => {
-        const { call } = intent;
-        const reply = await this.#act({ ...call, detached: false }, this.#known(call.key));
-        // What no run has settled, since there was none: an operation that is gone, or takes this input no more.
-        if (this.#intents.find(call.key) === intent) await this.#settleIntent(call.key, reply);
-      }),
-    );
+    await Promise.all(due.map((intent) => this.#resume(intent)));
+  }
+
+  /** A claim that is there already is found by the run, like by any retry. */
+  async #resume(intent: Intent): Promise<void> {
+    const { call } = intent;
+    const reply = await this.#act({ ...call, detached: false }, this.#known(call.key));
+    // What no run has settled, since there was none: an operation that is gone, or takes this input no more.
+    if (this.#intents.find(call.key) === intent) await this.#settleIntent(call.key, reply);
+  }
+
+  /** Runs an accepted request now that has no outcome yet, whenever it is due. Undefined if there is none. */
+  async redrive(key: string, by: RedriveBy): Promise<Redrive["kind"] | undefined> {
+    const intent = this.#intents.find(key);
+    if (intent === undefined) return undefined;
+    if (this.#flights.has(key)) return "running";
+    if (by === "reconciliation") return "running";
+    const done = this.#resume(intent);
+    this.#setup.keepAlive(done.catch(() => undefined));
+    await withTimeout(done, REDRIVE_WAIT_MS).catch(() => undefined);
+    return "taken-up";
   }
 
   /** The earliest of all that is due. An object that holds nothing gives back its storage. */
@@ -739,6 +787,13 @@ const RUN_MS_MAX = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS;
 const RETRY_UNAVAILABLE_MS = 1_000;
 /** So that a client that comes back exactly when told still finds the same object. */
 const VIGIL_GRACE_MS = 5_000;
+
+/** What tells the issue of an accepted request from others. */
+const issueOfIntent = (tenant: string, key: string) => ({
+  kind: "accepted-too-long",
+  tenant,
+  subject: keyHash(tenant, key),
+});
 
 const problem = (
   code: ProblemCode,

@@ -2,14 +2,16 @@
 import { DurableObject } from "cloudflare:workers";
 import type { CopySeen } from "../audit/copy.ts";
 import { type Bindings, parseEngineSettings } from "../env.ts";
+import { BoundedMap } from "../kernel/bounded-map.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { systemRandomness } from "../kernel/ids.ts";
+import { REDRIVES_REMEMBERED } from "../kernel/limits.ts";
 import type { AuditActor } from "../journal/audit-log.ts";
 import { checkCatalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import type { SettledRecord } from "../idempotency/key-record.ts";
 import { advisor } from "./advice.ts";
-import type { Erasure, KeyCall, KeyReply, KeyStatus } from "./key-call.ts";
+import type { Erasure, KeyCall, KeyReply, KeyStatus, Redrive, RedriveBy } from "./key-call.ts";
 import { Alarm } from "./alarm.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { keyReplyOf, operationCallOf } from "./operation-exchange.ts";
@@ -36,6 +38,19 @@ export type KeyObjectMethods = {
     key: string,
     resolution: Resolution,
   ) => Promise<ResolutionReply>;
+  /**
+   * Takes stuck work up again, with its original key. Of one action it is done once, as long as the object lives, and
+   * to do it twice is safe.
+   * @param object its own name
+   * @param action an operator's; empty for the reconciliation
+   */
+  readonly redrive: (
+    tenant: string,
+    key: string,
+    object: string,
+    action: string,
+    by: RedriveBy,
+  ) => Promise<Redrive>;
   /** @param object its own name, as the rows of its claims have it */
   readonly recover: (tenant: string, key: string, object: string) => Promise<void>;
 };
@@ -68,6 +83,7 @@ export const keyObjectFor = (
     readonly #exchanges: ExchangeEngine;
     readonly #alarm: Alarm;
     readonly #hashSecret: string;
+    readonly #redrives = new BoundedMap<string, Promise<Redrive>>(REDRIVES_REMEMBERED);
 
     constructor(ctx: DurableObjectState, env: Bindings) {
       super(ctx, env);
@@ -144,6 +160,38 @@ export const keyObjectFor = (
 
     resolve(tenant: string, key: string, resolution: Resolution): Promise<ResolutionReply> {
       return this.#exchanges.resolve(tenant, key, resolution);
+    }
+
+    redrive(
+      tenant: string,
+      key: string,
+      object: string,
+      action: string,
+      by: RedriveBy,
+    ): Promise<Redrive> {
+      if (by === "reconciliation") return this.#redrive(tenant, key, object, by);
+      const known = this.#redrives.get(`${action} ${key}`);
+      if (known !== undefined) return known;
+      const redrive = this.#redrive(tenant, key, object, by);
+      this.#redrives.set(`${action} ${key}`, redrive);
+      // What failed may be asked for again.
+      redrive.catch(() => this.#redrives.delete(`${action} ${key}`));
+      return redrive;
+    }
+
+    async #redrive(tenant: string, key: string, object: string, by: RedriveBy): Promise<Redrive> {
+      const stateOf = async (): Promise<Redrive["state"]> => {
+        const status = await this.lookUp(tenant, key);
+        return status === "unavailable" ? status : status.state;
+      };
+      const kind =
+        (await this.#exchanges.redrive(key, by)) ?? (await this.#engine.redrive(key, by));
+      if (kind !== undefined) return { kind, state: await stateOf() };
+      // A claim that nobody called for, perhaps.
+      const before = await stateOf();
+      await this.#exchanges.recover(tenant, key, object);
+      const state = await stateOf();
+      return { kind: state === before ? "nothing-open" : "taken-up", state };
     }
 
     recover(tenant: string, key: string, object: string): Promise<void> {

@@ -88,6 +88,7 @@ const reconcileAll = async (
       steps,
       copyOf: (object, { key }) =>
         callObject(keyObjectNamed(env, object), (stub) => stub.copySeen(key)),
+      nudge: (object, { tenant, key }) => nudge(env, object, tenant, key),
       eraseCopy: async (entry, { tenant, key }) => {
         const { object, record, forgetAtS } = entry;
         if (!isSettled(record)) return;
@@ -113,6 +114,24 @@ const inEach = async (
   const share = Math.max(1, Math.floor(total / databases.length));
   const done = await Promise.allSettled(databases.map(([name, db]) => work(db, share, name)));
   for (const one of done) if (one.status === "rejected") throw one.reason;
+};
+
+/** Whether the key has an outcome now, or is free. An object that does not answer is asked again by the next pass. */
+const nudge = async (
+  env: Bindings,
+  object: string,
+  tenant: string,
+  key: string,
+): Promise<boolean> => {
+  try {
+    const { state } = await callObject(keyObjectNamed(env, object), (stub) =>
+      stub.redrive(tenant, key, object, "", "reconciliation"),
+    );
+    return state === "completed" || state === "expired" || state === "free";
+  } catch (error) {
+    console.error(JSON.stringify({ level: "alert", event: "not-nudged", error: String(error) }));
+    return false;
+  }
 };
 
 /** An object that does not answer is asked again by the next pass. */

@@ -1,8 +1,11 @@
 /** What operators see of the audit log, the reconciliation and the issues; and what they do leaves a row. */
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { CRONS } from "../../src/kernel/crons.ts";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { useServers } from "../support/suite.ts";
@@ -11,7 +14,7 @@ import { tokenFor } from "../support/token.ts";
 
 const run = promisify(execFile);
 
-const serverFor = useServers({ one: {}, bare: {} });
+const serverFor = useServers({ one: {}, bare: {}, sealed: {} });
 const server = () => serverFor("one");
 
 const operator = (scope: string) => tokenFor("operators", { scope, subject: "ada" });
@@ -46,6 +49,9 @@ const PATHS = [
   "/v1/ops/boundaries",
 ];
 
+/** Of all databases. */
+const UNCERTAIN = "/v1/ops/uncertain-keys";
+
 describe("the audit log over HTTP", () => {
   it.each(PATHS)("%s is for operators who may read, and for nobody else", async (path) => {
     const tenant = await newTenant(server());
@@ -57,17 +63,20 @@ describe("the audit log over HTTP", () => {
     expect((await get(`${path}?databases=DB`, await operator("ops:read"))).status).toBe(400);
   });
 
-  it.each(PATHS)("%s is itself a row: who has read, under which request", async (path) => {
-    const token = await operator("ops:read");
-    const read = await get(path, token);
-    const [row] = await server().sql("SELECT * FROM audit ORDER BY seq DESC LIMIT 1");
-    expect(row).toMatchObject({
-      kind: "read",
-      tenant: "",
-      actor: "latchkey/ada",
-      request_id: read.headers.get("X-Request-Id"),
-    });
-  });
+  it.each([...PATHS, UNCERTAIN])(
+    "%s is itself a row: who has read, under which request",
+    async (path) => {
+      const token = await operator("ops:read");
+      const read = await get(path, token);
+      const [row] = await server().sql("SELECT * FROM audit ORDER BY seq DESC LIMIT 1");
+      expect(row).toMatchObject({
+        kind: "read",
+        tenant: "",
+        actor: "latchkey/ada",
+        request_id: read.headers.get("X-Request-Id"),
+      });
+    },
+  );
 
   it("exports rows in the order of commits, from any of them on, with hashes for keys and callers and without any value", async () => {
     const tenant = await openTenant(server());
@@ -142,6 +151,80 @@ describe("the audit log over HTTP", () => {
       findings: [{ kind: "row-missing", seq: 2 }],
     });
     await expect(command()).rejects.toThrow("1 faults");
+  });
+
+  it("is verified from its export alone, with no server, and says what was changed in the file", async () => {
+    const bare = serverFor("sealed");
+    const tenant = await openTenant(bare);
+    const token = await operator("ops:read");
+    const rowsAndSeals = async (after: number) => {
+      const response = await fetch(
+        `${bare.origin}/v1/ops/audit?format=jsonl-sealed&after=${after}`,
+        { headers: { Authorization: `Bearer ${token}` } },
+      );
+      return (await response.text()).trim().split("\n");
+    };
+    for (let seals = 0; seals < 2; seals++) {
+      for (let i = 0; i < 3; i++) await tenant.pay();
+      // The cron goes on to watch for the rest of its minute.
+      bare.scheduled(CRONS.minutely).catch(() => undefined);
+      const isSealed = async () =>
+        (await bare.sql("SELECT 1 FROM audit_seals")).length === seals + 1;
+      while (!(await isSealed())) await sleep(50);
+    }
+    const lines = await rowsAndSeals(0);
+    const seals = lines.filter((line) => line.startsWith('{"seal"'));
+    expect(seals).toHaveLength(2);
+    const folder = mkdtempSync(join(tmpdir(), "latchkey-audit-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const verified = async (changed: readonly string[], ...more: string[]) => {
+      const file = join(folder, "audit.jsonl");
+      writeFileSync(file, `${changed.join("\n")}\n`);
+      const args = ["scripts/audit-verify.ts", "--file", file, ...more];
+      return run(process.execPath, args).then(
+        ({ stdout }) => stdout,
+        ({ stdout, stderr }: { stdout: string; stderr: string }) => stdout + stderr,
+      );
+    };
+    const whole = await verified(lines);
+    expect(whole).toContain("Intact.");
+    const head = /head (\d+:[0-9a-f]{64})/.exec(whole)?.[1] ?? "";
+    // What the server says of itself is the same head.
+    const asked = await fetch(`${bare.origin}/v1/ops/audit/verification`, {
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    const { head: theirs } = (await asked.json()) as { head: { seq: number; hash: string } };
+    expect(head).toBe(`${theirs.seq}:${theirs.hash}`);
+    expect(await verified(lines, "--anchor", head)).toContain("Intact.");
+    expect(await verified(lines, "--anchor", `${theirs.seq}:${"0".repeat(64)}`)).toContain(
+      "rewritten",
+    );
+    const forged = lines.map((line) =>
+      line.startsWith('{"seq":2,') ? line.replace('"tenant":"', '"tenant":"x') : line,
+    );
+    expect(forged).not.toEqual(lines);
+    expect(await verified(forged)).toContain("row-changed 2");
+    expect(await verified(lines.filter((line) => !line.startsWith('{"seq":3,')))).toContain(
+      "row-missing 3",
+    );
+    expect(await verified([...lines.slice(0, 2), lines[0] ?? "", ...lines.slice(2)])).toContain(
+      "row-inserted 1",
+    );
+    const [first = "", second = ""] = seals;
+    expect(await verified(lines.filter((line) => line !== first))).toContain("seal-missing 1");
+    expect(await verified(lines.filter((line) => !line.startsWith('{"seal"')))).toContain(
+      "no seal",
+    );
+    // From behind a head that was kept, the rest is enough.
+    const kept = JSON.parse(first) as { seal: { seqTo: number; hash: string } };
+    const rest = await rowsAndSeals(kept.seal.seqTo);
+    expect(rest).toContain(second);
+    expect(await verified(rest)).toContain("seal-missing 1");
+    const anchor = `${kept.seal.seqTo}:${kept.seal.hash}`;
+    expect(await verified(rest, "--anchor", anchor)).toContain("Intact.");
+    expect(await verified(rest, "--anchor", `${kept.seal.seqTo}:${"0".repeat(64)}`)).toContain(
+      "seal-broken",
+    );
   });
 
   it("names the operator who revokes a token, and which token, but never the token", async () => {

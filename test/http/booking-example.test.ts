@@ -324,6 +324,7 @@ it("the example's copies of Latchkey's migrations are the package's", () => {
     "0005_housekeeping.sql": "0002_latchkey_housekeeping.sql",
     "0007_audit.sql": "0004_latchkey_audit.sql",
     "0010_claims_audited.sql": "0005_latchkey_claims_audited.sql",
+    "0011_issue_work.sql": "0006_latchkey_issue_work.sql",
   };
   for (const [own, copy] of Object.entries(copies)) {
     const text = (path: string) => readFileSync(join(root, path), "utf8");

@@ -1,12 +1,24 @@
 /** The console as HTTP: who is let in, what each page shows and leaves in the audit log, and what a form may do. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { decodeJwt } from "jose";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { openConsole, type Console } from "../support/console.ts";
+import { TEST_SECRETS } from "../support/server.ts";
 import { useServers } from "../support/suite.ts";
 import { newKey, openTenant, type Tenant } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
 
-const serverFor = useServers({ one: {} });
+const NEXT_SECRET = "test-only-next-token-secret-0123456789abcdefghijkl";
+
+const serverFor = useServers({
+  one: {},
+  // While the secret is rotated, and when it was.
+  rotating: {
+    vars: { TOKEN_SECRET: NEXT_SECRET, TOKEN_SECRET_PREVIOUS: TEST_SECRETS.TOKEN_SECRET },
+  },
+  rotated: { vars: { TOKEN_SECRET: NEXT_SECRET } },
+});
 const server = () => serverFor("one");
 
 const ALL = "ops:read ops:support ops:act";
@@ -15,7 +27,7 @@ describe("signing in", () => {
   it("with an operator's token gives a cookie that no script reads, no other site sends, and an hour ends", async () => {
     const operator = await openConsole(server(), { scope: ALL });
     expect(operator.setCookie).toMatch(
-      /^latchkey-console=[\w-]+\.[\w-]+\.[\w-]+; Path=\/console; Max-Age=3600; HttpOnly; SameSite=Strict$/,
+      /^latchkey-console=[\w-]+\.[\w-]+\.[\w-]+; Path=\/console; Max-Age=(?:3600|3599); HttpOnly; SameSite=Strict$/,
     );
     const [row] = await server().sql("SELECT * FROM audit ORDER BY seq DESC LIMIT 1");
     expect(row).toMatchObject({
@@ -31,6 +43,55 @@ describe("signing in", () => {
   it("never outlives the token", async () => {
     const short = await openConsole(server(), { scope: ALL, ttlSeconds: 90 });
     expect(Number(/Max-Age=(\d+)/.exec(short.setCookie)?.[1])).toBeLessThanOrEqual(90);
+  });
+
+  it("ends within ten seconds of the token's revocation, for pages and for forms", async () => {
+    const token = await tokenFor("operators", { scope: ALL });
+    const { jti } = decodeJwt(token);
+    const operator = await openConsole(server(), { scope: ALL, token });
+    const form = await operator.formToken();
+    const revoked = await fetch(`${server().origin}/v1/ops/revoked-tokens/${jti}`, {
+      method: "PUT",
+      headers: {
+        Authorization: `Bearer ${await tokenFor("operators", { scope: "ops:act" })}`,
+        "Content-Type": "application/json",
+      },
+      body: JSON.stringify({
+        issuer: "latchkey",
+        expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
+      }),
+    });
+    expect(revoked.status).toBe(204);
+    const deadlineMs = Date.now() + 10_000;
+    let page = await operator.get("/console");
+    while (page.status === 200 && Date.now() < deadlineMs) {
+      await sleep(250);
+      page = await operator.get("/console");
+    }
+    expect([page.status, page.headers.get("Location")]).toEqual([
+      303,
+      "/console/sign-in?then=%2Fconsole",
+    ]);
+    expect((await operator.get("/console/sign-in")).text).toContain("The token was revoked.");
+    const acted = await operator.post(
+      "/console/issues/change",
+      { form },
+      { Origin: server().origin },
+    );
+    expect(acted.headers.get("Location")).toContain("/console/sign-in");
+  });
+
+  it("outlives a rotation of the secret while the old one is kept, and not longer", async () => {
+    const operator = await openConsole(server(), { scope: ALL });
+    const statusAt = async (name: "rotating" | "rotated") =>
+      (
+        await fetch(`${serverFor(name).origin}/console`, {
+          headers: { Cookie: operator.cookie },
+          redirect: "manual",
+        })
+      ).status;
+    expect(await statusAt("rotating")).toBe(200);
+    expect(await statusAt("rotated")).toBe(303);
   });
 
   it("refuses what is no operator's token with 401, and says why", async () => {

@@ -1,5 +1,6 @@
 /** What the console's pages are shown with: a shop's morning over the real API, and issues of every state. */
 import type { Page } from "playwright-core";
+import { keyHash } from "../../src/kernel/hash.ts";
 import type { Server } from "./server.ts";
 import { newKey, openTenant, textOf } from "./tenant.ts";
 import { tokenFor } from "./token.ts";
@@ -31,7 +32,11 @@ export const consolePages = async (server: Server): Promise<string[]> => {
     "/console/issues?state=all",
     ...(issue === undefined
       ? []
-      : [`/console/issues/confirm?state=resolved&id=${String(issue["id"])}`]),
+      : [
+          `/console/issues/confirm?state=resolved&id=${String(issue["id"])}`,
+          "/console/redrive?issue=a1&issue=a2",
+          "/console/resolution?issue=a1",
+        ]),
     "/console/ledger",
     "/console/ledger/entries",
     "/console/ledger/transfers",
@@ -76,7 +81,52 @@ SELECT value ->> 'at', 'books-and-mugs', value ->> 'kind', 'payments.create', ''
   );
 };
 
+const SHOP = "books-and-mugs";
+const OBJECT = "bucket/14:books-and-mugs/0";
+
+/** Two payouts whose outcome is open, with their rows and without their objects. */
+const openPayouts = async (
+  server: Server,
+  nowMs: number,
+): Promise<{ readonly uncertain: string; readonly inFlight: string }> => {
+  const keys = { uncertain: newKey(), inFlight: newKey() };
+  for (const [state, key] of [
+    ["uncertain", keys.uncertain],
+    ["in-flight", keys.inFlight],
+  ] as const) {
+    const createdAtMs = nowMs - 1_320_000;
+    await server.sqlBatch([
+      [
+        "INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, members, object, nonce, state, status, created_at_ms, expires_at_s, forget_at_s) VALUES (?, ?, 'payouts.create', 1, 'f', '{}', ?, ?, ?, 201, ?, ?, ?)",
+        SHOP,
+        key,
+        OBJECT,
+        key,
+        state,
+        createdAtMs,
+        Math.floor(nowMs / 1_000) + 86_400,
+        Math.floor(nowMs / 1_000) + 2_592_000,
+      ],
+      [
+        `INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, status, detail) VALUES (?, ?, 'started', 'payouts.create', '', ?, ?, 201, '{"attempt":1,"ms":14}')`,
+        createdAtMs,
+        SHOP,
+        crypto.randomUUID(),
+        keyHash(SHOP, key),
+      ],
+    ]);
+  }
+  await server.sql(
+    "INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, code) VALUES (?, ?, 'outcome', 'payouts.create', 'service', '', ?, 'outcome-uncertain')",
+    nowMs - 1_290_000,
+    SHOP,
+    keyHash(SHOP, keys.uncertain),
+  );
+  return keys;
+};
+
 export const fillConsole = async (server: Server): Promise<void> => {
+  const open = await openPayouts(server, Date.now());
   await fillPast(server);
   const shop = await openTenant(server, "books-and-mugs");
   await shop.post("/v1/products", {
@@ -110,15 +160,22 @@ export const fillConsole = async (server: Server): Promise<void> => {
   });
   if (order.status !== 201) throw new Error(order.text);
   const nowMs = Date.now();
-  const hash = "5f0c9d7be1a24c3e8a90d2b7c1f4e6a3";
   const issues = [
-    ["a1", "outcome-uncertain", hash, "The outcome is not known: found payouts.create.", "open"],
+    [
+      "a1",
+      "outcome-uncertain",
+      keyHash(SHOP, open.uncertain),
+      "Nobody can tell whether an external effect happened; a person has to resolve it: found payouts.create.",
+      "open",
+      open.uncertain,
+    ],
     [
       "a2",
       "in-flight-too-long",
-      hash,
-      "A key is in flight for too long: found payouts.create for 22 minutes.",
+      keyHash(SHOP, open.inFlight),
+      "Work has been in flight for too long: found payouts.create for 22 minutes.",
       "open",
+      open.inFlight,
     ],
     [
       "a3",
@@ -130,14 +187,14 @@ export const fillConsole = async (server: Server): Promise<void> => {
     [
       "a4",
       "copy-differs",
-      hash,
+      "5f0c9d7be1a24c3e8a90d2b7c1f4e6a3",
       "The object answers with another outcome than the journal has.",
       "resolved",
     ],
   ];
   await server.sqlBatch(
-    issues.map(([id = "", kind = "", subject = "", what = "", state = ""]) => [
-      "INSERT INTO issues (id, kind, tenant, subject, what, first_seen_ms, last_seen_ms, times, state, changed_by, changed_at_ms, reason) VALUES (?, ?, 'books-and-mugs', ?, ?, ?, ?, 3, ?, ?, ?, ?)",
+    issues.map(([id = "", kind = "", subject = "", what = "", state = "", key = null]) => [
+      "INSERT INTO issues (id, kind, tenant, subject, what, first_seen_ms, last_seen_ms, times, state, changed_by, changed_at_ms, reason, key, object) VALUES (?, ?, 'books-and-mugs', ?, ?, ?, ?, 3, ?, ?, ?, ?, ?, ?)",
       id,
       kind,
       subject,
@@ -148,6 +205,8 @@ export const fillConsole = async (server: Server): Promise<void> => {
       state === "open" ? null : "latchkey/ada",
       state === "open" ? null : nowMs - 60_000,
       state === "open" ? null : "Counted again by hand.",
+      key,
+      key === null ? null : OBJECT,
     ]),
   );
 };

@@ -22,14 +22,23 @@ export type Console = {
 /** Signs in, as ada. */
 export const openConsole = async (
   { origin }: Server,
-  { scope, ttlSeconds }: { readonly scope: string; readonly ttlSeconds?: number },
-): Promise<Console> => {
-  const token = await tokenFor("operators", {
+  {
     scope,
-    subject: "ada",
-    ...(ttlSeconds === undefined ? {} : { ttlSeconds }),
-  });
-  const signedIn = await fetch(`${origin}/console/sign-in`, {
+    ttlSeconds,
+    token: given,
+    home = "",
+  }: {
+    readonly scope: string;
+    readonly ttlSeconds?: number;
+    /** Instead of one that is made for this. */
+    readonly token?: string;
+    /** Where our own routes are: the gateway's. */
+    readonly home?: string;
+  },
+): Promise<Console> => {
+  const lifetime = ttlSeconds === undefined ? {} : { ttlSeconds };
+  const token = given ?? (await tokenFor("operators", { scope, subject: "ada", ...lifetime }));
+  const signedIn = await fetch(`${origin}${home}/console/sign-in`, {
     method: "POST",
     redirect: "manual",
     headers: { Origin: origin },
@@ -59,6 +68,6 @@ export const openConsole = async (
         body: new URLSearchParams(fields),
       }),
     fieldsOf: async (path) => hiddenIn((await get(path)).text.split("</main>")[0] ?? ""),
-    formToken: async () => hiddenIn((await get("/console/issues")).text)["form"] ?? "",
+    formToken: async () => hiddenIn((await get(`${home}/console/issues`)).text)["form"] ?? "",
   };
 };

@@ -9,7 +9,7 @@ import { startServer } from "./server.ts";
 
 const FOLDER = join(root, "docs/console");
 
-const WIDE = { colorScheme: "light", viewport: { width: 1280, height: 800 } } as const;
+const WIDE = { colorScheme: "light", viewport: { width: 1440, height: 900 } } as const;
 const DARK = { ...WIDE, colorScheme: "dark" } as const;
 const NARROW = { colorScheme: "light", viewport: { width: 320, height: 640 } } as const;
 
@@ -23,15 +23,21 @@ await main(async () => {
     while ((await server.sql("SELECT 1 FROM audit WHERE operation = 'keys.tally'")).length === 0) {
       await sleep(250);
     }
-    const seqOf = async (operation: string, order: "ASC" | "DESC"): Promise<string> => {
+    const seqOf = async (
+      operation: string,
+      order: "ASC" | "DESC",
+      kind = "effect",
+    ): Promise<string> => {
       const [row] = await server.sql(
-        `SELECT seq FROM audit WHERE kind = 'effect' AND link IS NOT NULL AND operation = ? ORDER BY seq ${order} LIMIT 1`,
+        `SELECT seq FROM audit WHERE kind = ? AND (link IS NOT NULL OR kind = 'started') AND operation = ? ORDER BY seq ${order} LIMIT 1`,
+        kind,
         operation,
       );
       return String(row?.["seq"]);
     };
     const payment = `/console/requests/DB/${await seqOf("payments.create", "ASC")}`;
     const order = `/console/requests/DB/${await seqOf("orders.create", "DESC")}`;
+    const uncertain = `/console/requests/DB/${await seqOf("payouts.create", "ASC", "started")}`;
     const [issue] = await server.sql("SELECT id FROM issues WHERE state = 'open' LIMIT 1");
     const pictures = [
       ["overview", "/console?range=15m", WIDE],
@@ -40,7 +46,7 @@ await main(async () => {
       ["requests", "/console/requests", WIDE],
       ["requests-narrow", "/console/requests", NARROW],
       ["replays", "/console/requests?state=retries", WIDE],
-      ["uncertain-empty", "/console/requests?state=uncertain", WIDE],
+      ["in-flight", "/console/requests?state=in-flight", WIDE],
       ["request", payment, WIDE],
       ["request-dark", order, DARK],
       ["request-narrow", payment, NARROW],
@@ -48,6 +54,14 @@ await main(async () => {
       ["issues", "/console/issues?state=all", WIDE],
       ["issues-dark", "/console/issues?state=all", DARK],
       ["confirm", `/console/issues/confirm?state=resolved&id=${String(issue?.["id"])}`, WIDE],
+      ["redrive", "/console/redrive?issue=a1&issue=a2", WIDE],
+      ["redrive-narrow", "/console/redrive?issue=a1&issue=a2", NARROW],
+      ["resolution", "/console/resolution?issue=a1", WIDE],
+      ["resolution-narrow", "/console/resolution?issue=a1", NARROW],
+      ["resolution-dark", "/console/resolution?issue=a1", DARK],
+      ["issues-narrow", "/console/issues?state=all", NARROW],
+      ["uncertain", "/console/requests?state=uncertain", WIDE],
+      ["request-uncertain", uncertain, WIDE],
       ["ledger", "/console/ledger", WIDE],
       ["entries", "/console/ledger/entries?tenant=books-and-mugs&account=alice", WIDE],
       ["payments", "/console/ledger/transfers", WIDE],
@@ -66,7 +80,7 @@ await main(async () => {
         await page.screenshot({
           path: join(FOLDER, `${name}.png`),
           // A long list shows its beginning.
-          fullPage: options !== NARROW && !name.startsWith("requests"),
+          fullPage: !name.startsWith("requests"),
         });
       }
     }

@@ -82,6 +82,8 @@ export type Server = ServerDatabase & {
    * answers with errors that say nothing of what was committed, and requests stay in flight.
    */
   readonly lockDatabase: (name?: string) => () => void;
+  /** Lets a cron trigger go off, and waits for its end. */
+  readonly scheduled: (cron: string) => Promise<void>;
   /** What the process wrote to the log so far. */
   readonly log: readonly string[];
   /** Runs something and tells every SQL call that D1 and the objects served meanwhile. Needs `traced`. */
@@ -210,6 +212,11 @@ const openServer = async (process: {
     objects: async () =>
       (await miniflare.listDurableObjectIds("KEY_OBJECT", named.objects)).toSorted(),
     lockDatabase: (name = "DB") => lock(databaseFile(process.state, databaseId(named, name))),
+    scheduled: async (cron) => {
+      const worker = await miniflare.getWorker(named.worker);
+      const { outcome } = await worker.scheduled({ cron });
+      if (outcome !== "ok") throw new Error(`The cron ${cron} ended with ${outcome}.`);
+    },
     log: process.log,
     trace: async (work) => {
       const read = async () => takeCalls(beside);

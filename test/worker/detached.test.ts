@@ -1,7 +1,11 @@
 /** Requests that were accepted before they ran: durable before the 202, and carried out whatever happens, once. */
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { listIssues } from "../../src/journal/issues.ts";
+import { keyHash } from "../../src/kernel/hash.ts";
 import {
   COPY_IDLE_MS,
+  IN_FLIGHT_TOO_LONG_MS,
   INTENT_GRACE_MS,
   INTENT_PAUSE_MS,
   INTENT_PAUSE_MS_MAX,
@@ -577,6 +581,49 @@ describe("53: storage that fails after the 202", () => {
     await next.sweep();
     expect(await waiting(next)).toEqual([]);
     expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+    await expectSoundBooks(tenant);
+  });
+});
+
+describe("an accepted request that is stuck", () => {
+  it("is an issue from a quarter of an hour on, runs once when it is taken up again, and is an issue no more", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const one = await accepting([call]);
+    // Reads are answered, and so are the statements that stand alone: the issue can be raised.
+    one.db.always("lost-before", "none");
+    const issues = async () => {
+      const { data } = await listIssues(env.DB, { state: undefined, after: "", limit: 100 });
+      return data.filter((issue) => issue.tenant === tenant);
+    };
+    expect(await issues()).toEqual([]);
+    one.time.advance(IN_FLIGHT_TOO_LONG_MS);
+    await one.time.passing(one.sweep());
+    await one.quiet();
+    expect(await issues()).toMatchObject([
+      {
+        kind: "accepted-too-long",
+        subject: keyHash(tenant, call.key),
+        key: call.key,
+        object: one.object,
+        state: "open",
+      },
+    ]);
+
+    one.db.heal();
+    const redrive = () => one.run((engine) => engine.redrive(call.key, "operator"));
+    const redriven = await one.run((engine) =>
+      Promise.all([
+        engine.redrive(call.key, "operator"),
+        engine.redrive(call.key, "operator"),
+        engine.redrive(call.key, "reconciliation"),
+      ]),
+    );
+    expect(redriven).toEqual(["taken-up", "running", "running"]);
+    expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+    expect(await redrive()).toBeUndefined();
+    await one.quiet();
+    expect(await issues()).toMatchObject([{ key: null, object: null, state: "resolved" }]);
     await expectSoundBooks(tenant);
   });
 });

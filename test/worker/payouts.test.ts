@@ -27,6 +27,13 @@ const incarnation = useExchanges();
 
 const HONOURS: ExchangePolicy = { ...POLICY, honoursKey: true };
 
+/** Can be asked, and is not asked by itself any more. */
+const ASKED_LATER: ExchangePolicy = {
+  ...POLICY,
+  status: { path: "/status/{key}", absenceIsFinal: true, quietMs: 0 },
+  heal: { attemptsMax: 1, elapsedMsMax: -1 },
+};
+
 /** A tenant of whom alice has 1,000. */
 const books = () => openBooks({ accounts: { alice: 1_000 } });
 
@@ -108,6 +115,34 @@ describe("a payout", () => {
       reference: sent?.headers.get("idempotency-key"),
     });
   });
+
+  it.each([
+    ["sent again where its processor runs a key once", HONOURS, "request-in-flight", PAID],
+    ["asked for where its processor can be asked", ASKED_LATER, "outcome-uncertain", PAID],
+    ["left alone where neither is so", POLICY, "outcome-uncertain", HELD],
+  ] as const)(
+    "76: stuck between what it holds and what became of it, and taken up again, it is %s: once",
+    async (_, terms, stands, after) => {
+      const upstream = processor();
+      upstream.honoursKeys = terms === HONOURS;
+      upstream.faults.push("reset-after");
+      const object = incarnation({ upstream, processor: terms });
+      const tenant = await books();
+      const call = payout(tenant);
+      expect(verdict(await object.exchange(call))).toBe(stands);
+      await object.settled();
+      expect(await standing(tenant)).toEqual(HELD);
+
+      await object.run((engine) =>
+        Promise.all([engine.redrive(call.key, "operator"), engine.redrive(call.key, "operator")]),
+      );
+      await object.settled();
+
+      expect(await standing(tenant)).toEqual(after);
+      expect(effectsIn(upstream)).toBe(1);
+      expect(verdict(await object.exchange(call))).toBe(after === PAID ? 201 : "outcome-uncertain");
+    },
+  );
 
   it("is replayed from the journal alone by an object that knows nothing of it", async () => {
     const upstream = processor();

@@ -244,9 +244,9 @@ describe("the reconciliation", () => {
 
     const nudged: string[] = [];
     const result = await pass({
-      nudge: ({ key }) => {
+      nudge: (_object, { key }) => {
         nudged.push(key);
-        return Promise.resolve();
+        return Promise.resolve(false);
       },
     });
 

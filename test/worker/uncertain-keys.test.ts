@@ -140,7 +140,7 @@ describe("uncertain keys", () => {
     const kept = await env.DB.prepare("SELECT reason, decided_by FROM resolutions WHERE key = ?")
       .bind(call.key)
       .all();
-    expect(kept.results).toEqual([{ reason, decided_by: `${env.TOKEN_ISSUER} operator-1` }]);
+    expect(kept.results).toEqual([{ reason, decided_by: `${env.TOKEN_ISSUER}/test` }]);
   });
 
   it("a key that nobody used is 404", async () => {

@@ -1,7 +1,8 @@
 /** The audit log for auditors: an export, and the check of its chain. */
 import { z } from "zod";
 import { verifyAudit } from "../../audit/sealing.ts";
-import { AUDIT_KINDS, type AuditRow, readAudit } from "../../journal/audit-log.ts";
+import { readAudit, readSealsEnding } from "../../journal/audit-log.ts";
+import { AUDIT_KINDS, type AuditRow, type StoredSeal } from "../../journal/audit-row.ts";
 import type { Database } from "../../journal/database.ts";
 import { csvLine } from "../../kernel/csv.ts";
 import { EXPORT_PAGE_ROWS, EXPORT_ROWS_MAX } from "../../kernel/limits.ts";
@@ -31,6 +32,12 @@ const auditRowView = z.object({
   detail: z.string().nullable(),
 });
 
+const sealLine = z.object({
+  seal: z.object({ seqFrom: z.int(), seqTo: z.int(), hash: z.string(), digests: z.string() }),
+});
+
+type SealLine = { readonly seal: StoredSeal };
+
 const COLUMNS = Object.keys(auditRowView.shape) as (keyof AuditRow)[];
 
 export const exportAudit = defineOpsRead({
@@ -41,14 +48,20 @@ export const exportAudit = defineOpsRead({
     ...databaseSearch,
     after,
     limit: z.coerce.number().int().min(1).max(EXPORT_ROWS_MAX).default(EXPORT_ROWS_MAX),
-    format: z.enum(["jsonl", "csv"]).default("jsonl"),
+    format: z.enum(["jsonl", "csv", "jsonl-sealed"]).default("jsonl").meta({
+      description:
+        '`jsonl-sealed`: behind the last row of each seal a line `{"seal":…}`, so that the file can be verified by itself',
+    }),
   }),
-  content: { "application/jsonl": auditRowView, "text/csv": z.string() },
+  content: { "application/jsonl": z.union([auditRowView, sealLine]), "text/csv": z.string() },
   read: async (db, search) => {
     const isCsv = search.format === "csv";
-    const line = (row: AuditRow): string =>
-      isCsv ? csvLine(COLUMNS.map((column) => row[column])) : `${JSON.stringify(row)}\n`;
-    return streamPages(auditPages(db, search), {
+    const line = (one: AuditRow | SealLine): string =>
+      isCsv && !("seal" in one)
+        ? csvLine(COLUMNS.map((column) => one[column]))
+        : `${JSON.stringify(one)}\n`;
+    const pages = auditPages(db, { ...search, isSealed: search.format === "jsonl-sealed" });
+    return streamPages(pages, {
       head: isCsv ? csvLine(COLUMNS) : "",
       line,
       headers: {
@@ -62,12 +75,23 @@ export const exportAudit = defineOpsRead({
 /** Page after page, each read when the one before it has been taken. */
 async function* auditPages(
   db: Database,
-  { after: start, limit }: { readonly after: number; readonly limit: number },
-): AsyncGenerator<readonly AuditRow[], undefined> {
+  {
+    after: start,
+    limit,
+    isSealed,
+  }: { readonly after: number; readonly limit: number; readonly isSealed: boolean },
+): AsyncGenerator<readonly (AuditRow | SealLine)[], undefined> {
   let place = start;
   for (let left = limit; left > 0;) {
     const page = await readAudit(db, { after: place, limit: Math.min(left, EXPORT_PAGE_ROWS) });
-    yield page;
+    const last = page.at(-1);
+    const seals =
+      isSealed && last !== undefined ? await readSealsEnding(db, place + 1, last.seq) : [];
+    const sealAt = new Map(seals.map((seal) => [seal.seqTo, seal]));
+    yield page.flatMap((row) => {
+      const seal = sealAt.get(row.seq);
+      return seal === undefined ? [row] : [row, { seal }];
+    });
     place = page.at(-1)?.seq ?? place;
     left -= page.length;
     if (page.length < EXPORT_PAGE_ROWS) return;

@@ -47,6 +47,10 @@ export const issueView = z.object({
   tenant: z.string(),
   subject: z.string(),
   what: z.string(),
+  key: z
+    .string()
+    .nullable()
+    .meta({ description: "Of work that is open; null once it is resolved, or if there is none" }),
   firstSeenAt: z.iso.datetime(),
   lastSeenAt: z.iso.datetime(),
   times: z.int(),
@@ -56,17 +60,25 @@ export const issueView = z.object({
   reason: z.string().nullable(),
 });
 
-const toIssueView = ({
-  firstSeenMs,
-  lastSeenMs,
-  changedAtMs,
-  ...issue
-}: Issue): z.input<typeof issueView> => ({
-  ...issue,
-  firstSeenAt: new Date(firstSeenMs).toISOString(),
-  lastSeenAt: new Date(lastSeenMs).toISOString(),
-  changedAt: changedAtMs === null ? null : new Date(changedAtMs).toISOString(),
-});
+const toIssueView = (issue: Issue): z.input<typeof issueView> => {
+  const { id, kind, tenant, subject, what, key, times, state, changedBy, reason } = issue;
+  const { firstSeenMs, lastSeenMs, changedAtMs } = issue;
+  return {
+    id,
+    kind,
+    tenant,
+    subject,
+    what,
+    key,
+    firstSeenAt: new Date(firstSeenMs).toISOString(),
+    lastSeenAt: new Date(lastSeenMs).toISOString(),
+    times,
+    state,
+    changedBy,
+    changedAt: changedAtMs === null ? null : new Date(changedAtMs).toISOString(),
+    reason,
+  };
+};
 
 export const issuesRoute = defineOpsRead({
   name: "ops.issues",

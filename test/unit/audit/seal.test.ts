@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type AuditFinding, checkSeal, sealOf } from "../../../src/audit/seal.ts";
-import type { AuditRow, StoredSeal } from "../../../src/journal/audit-log.ts";
+import type { AuditRow, StoredSeal } from "../../../src/journal/audit-row.ts";
 import { property, text } from "../property.ts";
 
 const fields = fc.record({

@@ -28,6 +28,11 @@ describe("the first sentences of a request", () => {
       "Refused, and nothing changed: insufficient funds.",
     ],
     [{ kind: "open" }, "Begun, and its outcome is not known yet."],
+    [
+      { kind: "uncertain" },
+      "It may have been carried out, and nobody can tell: look where it would have happened.",
+    ],
+    [{ kind: "not-executed" }, "Not carried out: the key is free to run."],
     [{ operation: "seats.book", isMade: undefined }, "Done once."],
     [{ isErased: true }, "Charged once. Its answer was erased on request."],
   ] as const)("of %j are: %s", (change, story) => {

@@ -31,6 +31,7 @@ const contract: Readonly<
   "outcome-uncertain": [409, "never", false],
   "response-not-stored": [409, "never", false],
   "resolution-refused": [409, "never", false],
+  "nothing-to-redrive": [409, "never", false],
   "insufficient-funds": [402, "new-key", false],
   "out-of-stock": [409, "new-key", false],
   "refund-exceeds-payment": [409, "new-key", false],

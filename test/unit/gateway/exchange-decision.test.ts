@@ -41,6 +41,7 @@ const step = fc.record({
   lag,
   event: fc.oneof(
     fc.constant({ kind: "due" } as const),
+    fc.constant({ kind: "hastened" } as const),
     fc.record({ kind: fc.constant("held-back" as const), afterMs: pauseMs }),
     fc.record({
       kind: fc.constant("judged" as const),

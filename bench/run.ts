@@ -3,11 +3,12 @@
  * the median of its rounds; absolute numbers say more about the machine than about the product.
  *
  * Options: `--rounds N` (5), `--ms N` of one measurement (1200), `--only PART` (`paths`, `replay-scale`,
- * `orders-beside`, `hot-key`, `gateway`), `--keys N` of the large tenant of `replay-scale` (1000000), `--quick`: fewer of all of these, and
+ * `orders-beside`, `hot-key`, `gateway`, `console`), `--keys N` of the large tenant of `replay-scale` (1000000), `--quick`: fewer of all of these, and
  * nothing is written. What was measured replaces its figures in `bench/latest.json`, and no others.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { benchConsole } from "./console.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchHotKey } from "./hot-key.ts";
 import { benchOrdersBeside } from "./orders-beside.ts";
@@ -27,7 +28,7 @@ const { values: options } = parseArgs({
   },
 });
 const LATEST = "bench/latest.json";
-const PARTS = ["paths", "replay-scale", "orders-beside", "hot-key", "gateway"];
+const PARTS = ["paths", "replay-scale", "orders-beside", "hot-key", "gateway", "console"];
 if (options.only !== undefined && !PARTS.includes(options.only)) {
   throw new Error(`--only takes one of ${PARTS.join(", ")}.`);
 }
@@ -61,6 +62,7 @@ if (runs("gateway")) {
   const gateway = bundleBenchWorker("bench/gateway-worker.ts");
   Object.assign(figures, await benchGateway(gateway, { rounds, measureMs }));
 }
+if (runs("console")) await benchConsole({ rounds });
 
 const rounded = Object.fromEntries(
   Object.entries(figures).map(([name, value]) => [name, Math.round(value * 100) / 100]),

@@ -83,7 +83,10 @@ export const adjust = (
     (health.latencyMs > 0 &&
       admission.latencyMs > GRADIENT * Math.max(LATENCY_FLOOR_MS, health.latencyMs));
   if (late && Number.isFinite(admission.rate)) {
-    lower(admission, Math.max(RATE_MIN, admission.rate * LATE), nowMs);
+    // What was lowered shows once the places are used that were given before.
+    if (failure === undefined && nowMs - admission.loweredAtMs < HORIZON_MS) return;
+    const part = failure === undefined ? SLOW : LATE;
+    lower(admission, Math.max(RATE_MIN, admission.rate * part), nowMs);
     return;
   }
   if (failure === undefined) raise(admission, nowMs);
@@ -91,6 +94,7 @@ export const adjust = (
 
 const RATE_MIN = 0.5;
 const THROTTLED = 0.95;
+const SLOW = 0.75;
 const LATE = 0.8;
 /** Of the demand, what is added in a second; an overload is left in smaller steps. */
 const STEP = 0.15;
@@ -126,16 +130,25 @@ const raise = (admission: Admission, nowMs: number): void => {
   }
 };
 
-/** The origin is back: what was held comes at about the rate that it is used to, and then faster. */
+/**
+ * The origin is back: what was held comes at about the rate that it is used to, and then faster; after an overload,
+ * at what was too much, or less.
+ */
 export const released = (admission: Admission, congested: boolean, nowMs: number): void => {
+  const { demand, rate } = admission;
   admission.gentle = congested;
-  admission.rate = Math.max(1, admission.demand * (congested ? START_GENTLE : 1.2));
-  admission.slotMs = nowMs;
+  admission.rate = congested
+    ? Math.max(1, demand * START_GENTLE_MIN, Math.min(rate, demand * START_GENTLE))
+    : Math.max(1, demand * START);
+  // Places that were given before are still taken.
+  admission.slotMs = Math.max(admission.slotMs, nowMs);
   admission.loweredAtMs = nowMs;
   admission.raisedAtMs = nowMs;
 };
 
+const START = 1.2;
 const START_GENTLE = 0.9;
+const START_GENTLE_MIN = 0.25;
 
 /** Milliseconds until the place that the one who asks is given; undefined if the queue is too long to be given one. */
 export const takePlace = (admission: Admission, nowMs: number): number | undefined => {
@@ -145,6 +158,14 @@ export const takePlace = (admission: Admission, nowMs: number): number | undefin
   if (earliestMs - nowMs > HORIZON_MS) return undefined;
   admission.slotMs = earliestMs + 1_000 / admission.rate;
   return Math.max(0, earliestMs - nowMs);
+};
+
+/** Goes before all that wait, for it cannot: their places are a little later for it. */
+export const pushIn = (admission: Admission, nowMs: number): 0 => {
+  if (Number.isFinite(admission.rate)) {
+    admission.slotMs = Math.max(admission.slotMs, nowMs) + 1_000 / admission.rate;
+  }
+  return 0;
 };
 
 const BURST_MS = 250;

@@ -5,9 +5,9 @@
  */
 import type { KeyUse } from "../contract/problems.ts";
 import { ADVISOR_DEADLINE_MS, ADVISOR_RETRIES_MAX } from "../kernel/limits.ts";
-import { demanded, takePlace } from "./admission.ts";
+import { demanded, pushIn, takePlace } from "./admission.ts";
 import { calibrated } from "./calibration.ts";
-import { hazardsFor } from "./class-table.ts";
+import { type ClassTable, hazardsFor } from "./class-table.ts";
 import { decideRetry } from "./decision.ts";
 import { classOf, type Failure, isSystemic } from "./failure.ts";
 import type { Group } from "./group.ts";
@@ -64,14 +64,20 @@ export type Advice = {
   readonly predicted: Prediction | undefined;
 };
 
-/** Advice against a retry is put to the test this often, or it could never be found wrong: */
-const EXPLORE = 0.01;
-/** and so often where next to nothing was seen. */
-const EXPLORE_UNKNOWN = 0.3;
-const EXPLORE_EVIDENCE = 2;
+/** Advice against a retry is put to the test this often, or it could never be found wrong; */
+const EXPLORE = 0.04;
+/** always where nothing was seen, a quarter as often after so many observations; and where it is doubted. */
+const EXPLORE_EVIDENCE = 4;
+/** Where nobody has told yet what became of a retry, less may be learned by one. */
+const EXPLORE_UNHEARD = 0.3;
 
-const exploreChance = (seen: number): number =>
-  EXPLORE + (EXPLORE_UNKNOWN * EXPLORE_EVIDENCE) / (EXPLORE_EVIDENCE + seen);
+/** @param seen observations that the advice against it rests on */
+const exploreChance = ({ classes }: ClassTable, failure: Failure, seen: number): number => {
+  if (classes.size === 0) return EXPLORE_UNHEARD;
+  const unknown = (EXPLORE_EVIDENCE / (EXPLORE_EVIDENCE + seen)) ** 2;
+  const doubt = classes.get(classOf(failure))?.doubt ?? 0;
+  return Math.max(EXPLORE + (1 - EXPLORE) * unknown, 1 - Math.exp(-doubt));
+};
 
 /** A time is drawn from around the best one, so that those who failed together do not return together. */
 const JITTER = 0.15;
@@ -95,13 +101,15 @@ export const advise = (group: Group, question: Question, nowMs: number, random: 
       : hold(group, hintMs, leftMs, nowMs, random);
   }
 
+  // Who is sent at its deadline is answered after it.
+  const lastMs = Math.max(hintMs, leftMs - LAST_CALL_MS);
   const hazards = hazardsFor(table, failure);
   const counts = table.classes.get(classOf(failure));
   const wellness = wellnessOf(group, failure);
   const choice = decideRetry(hazards, {
     ageMs,
     earliestMs: ageMs + hintMs,
-    latestMs: ageMs + leftMs,
+    latestMs: ageMs + lastMs,
     price: priceOf(tokens),
     triesLeft: ADVISOR_RETRIES_MAX - retries,
     wellness,
@@ -109,9 +117,10 @@ export const advise = (group: Group, question: Question, nowMs: number, random: 
   const wantedMs = choice?.afterMs ?? exploreMs(ageMs, leftMs, random);
   const exploring =
     choice === undefined &&
+    wantedMs !== undefined &&
     tokens.left > 1 &&
-    random() < exploreChance(evidence(counts, ageMs, ageMs + wantedMs));
-  if (choice === undefined && !exploring) {
+    random() < exploreChance(table, failure, evidence(counts, ageMs, ageMs + wantedMs));
+  if (wantedMs === undefined || (choice === undefined && !exploring)) {
     return stop(
       "same-key",
       "lasting",
@@ -119,7 +128,7 @@ export const advise = (group: Group, question: Question, nowMs: number, random: 
     );
   }
   const spread = 1 - JITTER + 2 * JITTER * random();
-  const afterMs = Math.round(Math.min(leftMs, Math.max(hintMs, wantedMs * spread)));
+  const afterMs = Math.round(Math.min(lastMs, Math.max(hintMs, wantedMs * spread)));
   const raw = (1 - lasting(hazards, ageMs, ageMs + afterMs)) * wellness;
   const seen = evidence(counts, ageMs, ageMs + afterMs);
   const probability = calibrated(calibration, "class", raw);
@@ -192,7 +201,7 @@ const HOLD_MS_MAX = 60_000;
 const LAST_CALL_MS = 3_000;
 
 /** What returns to an origin that was overloaded meets one that still is, now and then. */
-const GENTLE = 0.9;
+const GENTLE = 0.94;
 
 export type Entry =
   | {
@@ -232,7 +241,7 @@ export const admit = (
     }
     return { do: "ask-again", afterMs: Math.max(1, holdMs(group, 0, leftMs, nowMs, random)) };
   }
-  const place = isLastCall || hasPlace ? 0 : takePlace(admission, nowMs);
+  const place = hasPlace ? 0 : isLastCall ? pushIn(admission, nowMs) : takePlace(admission, nowMs);
   if (place === undefined) {
     const waitMs = 2_000 + 8_000 * random();
     return {
@@ -276,10 +285,10 @@ const stop = (use: KeyUse, kind: FailureClass, reason: string): Advice => ({
 });
 
 /** Anywhere in what is left, about evenly over the buckets of age. */
-const exploreMs = (ageMs: number, leftMs: number, random: Random): number => {
+const exploreMs = (ageMs: number, leftMs: number, random: Random): number | undefined => {
   const ages = BUCKET_ENDS_MS.filter((endMs) => endMs > ageMs && endMs <= ageMs + leftMs);
   const drawn = ages[Math.floor(random() * ages.length)];
-  return drawn === undefined ? leftMs : drawn - ageMs;
+  return drawn === undefined ? undefined : drawn - ageMs;
 };
 
 const nameOf = ({ status, code }: Failure): string =>

@@ -4,11 +4,14 @@ import { classOf, type Failure } from "./failure.ts";
 import {
   addCounts,
   age,
+  doubt,
+  lasting,
   emptyCounts,
   type HazardCounts,
   hazardsOf,
   learnEnded,
   learnOutlived,
+  refute,
 } from "./hazard.ts";
 import { priorOf } from "./prior.ts";
 
@@ -37,16 +40,52 @@ export const learn = (
   also: readonly ClassTable[] = [],
 ): void => {
   const hazards = hazardsFor(table, failure);
-  for (const { classes, parents } of [table, ...also]) {
-    const own = used(classes, classOf(failure), nowMs);
-    const parent = used(parents, failure.status, nowMs);
-    for (const counts of [own, parent]) {
+  const lasts = lasting(hazards, fromMs, toMs);
+  const name = classOf(failure);
+  const tables = [table, ...also];
+  for (const { classes, parents } of tables) {
+    for (const counts of [used(classes, name, nowMs), used(parents, failure.status, nowMs)]) {
       age(counts, nowMs);
       if (ended) learnEnded(counts, hazards, fromMs, toMs);
       else learnOutlived(counts, fromMs, toMs);
     }
   }
+  const own = used(table.classes, name, nowMs);
+  const isRefuted = doubt(own, ended ? 1 - lasts : lasts);
+  if (isRefuted) {
+    for (const { classes } of tables) refute(used(classes, name, nowMs), nowMs);
+  }
+  copyDoubt(own, name, also, nowMs);
+  if (isRefuted) suspectOthers(tables, name, nowMs);
 };
+
+/** Codes change together, with the software that gives them: where one was refuted, the others are put to the test. */
+const suspectOthers = (
+  [table, ...also]: readonly ClassTable[],
+  name: string,
+  nowMs: number,
+): void => {
+  for (const [other, counts] of table?.classes ?? []) {
+    if (other === name) continue;
+    counts.doubt = Math.max(counts.doubt, SUSPECTED);
+    copyDoubt(counts, other, also, nowMs);
+  }
+};
+
+/** What is believed is believed in one place; the others pass it on. */
+const copyDoubt = (
+  { doubt: doubted, refutedAtMs }: HazardCounts,
+  name: string,
+  also: readonly ClassTable[],
+  nowMs: number,
+): void => {
+  for (const { classes } of also) {
+    Object.assign(used(classes, name, nowMs), { doubt: doubted, refutedAtMs });
+  }
+};
+
+/** Half of what refutes, and more: the first try that goes against what was believed of it decides. */
+const SUSPECTED = 3;
 
 /** What several places have counted, as one. */
 export const mergeClassTables = (into: ClassTable, other: ClassTable, nowMs: number): void => {

@@ -48,18 +48,15 @@ export const decideRetry = (
     const startMs = Math.max(BUCKET_ENDS_MS[bucket - 1] ?? 0, ageMs, earliestMs);
     const endMs = BUCKET_ENDS_MS[bucket] ?? 0;
     // The middle of a bucket is a candidate too: they are minutes wide at the end.
-    for (const at of [startMs + (endMs - startMs) / 2, endMs]) if (at <= latestMs) ages.push(at);
+    for (const at of [startMs + (endMs - startMs) / 2, endMs]) if (at < latestMs) ages.push(at);
   }
-  if (ages.length === 0 && earliestMs <= latestMs) ages.push(Math.max(earliestMs, ageMs));
+  // The last moment is one too: what takes minutes has ended by then if ever.
+  if (Math.max(earliestMs, ageMs) <= latestMs) ages.push(latestMs);
   // How likely it lasts until each candidate, and what a success there is worth, both seen from now.
   const lasts: number[] = [];
   const worth: number[] = [];
-  let chance = 1;
-  let reachedMs = ageMs;
   for (const at of ages) {
-    chance *= lasting(hazards, reachedMs, at);
-    reachedMs = at;
-    lasts.push(chance);
+    lasts.push(lasting(hazards, ageMs, at));
     worth.push(Math.exp((ageMs - at) / PATIENCE_MS));
   }
   // What is still to be had after a failure at each candidate, from the last one backwards.
@@ -78,7 +75,11 @@ export const decideRetry = (
   for (let at = 0; at < ages.length; at++) {
     const probability = (1 - (lasts[at] ?? 1)) * wellness;
     const value = (worth[at] ?? 0) * (probability - price + (1 - probability) * (later[at] ?? 0));
-    if (value > (best?.value ?? 0)) best = { afterMs: (ages[at] ?? 0) - ageMs, probability, value };
+    if (value > (best?.value ?? TIE))
+      best = { afterMs: (ages[at] ?? 0) - ageMs, probability, value };
   }
   return best;
 };
+
+/** What gains just its price is not worth it, and sums of floats miss by less. */
+const TIE = 1e-9;

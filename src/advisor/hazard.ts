@@ -18,49 +18,73 @@ export type HazardCounts = {
   readonly outlived: number[];
   /** Up to when they were aged, milliseconds since the epoch. */
   agedAtMs: number;
+  /** Evidence that it is true no more: a running sum of log-likelihoods (CUSUM) against even odds. */
+  doubt: number;
+  /** When it last was so strong that what had been counted was forgotten; 0: never. */
+  refutedAtMs: number;
 };
 
 export const emptyCounts = (nowMs: number): HazardCounts => ({
   ended: Array.from({ length: BUCKETS }, () => 0),
   outlived: Array.from({ length: BUCKETS }, () => 0),
   agedAtMs: nowMs,
+  doubt: 0,
+  refutedAtMs: 0,
 });
 
-/** How much the kind weighs against the class, in observations. */
-const SHRINK = 3;
+/**
+ * How much the kind weighs against the class, in observations of each bucket. Little: a code either helps itself or does
+ * not, so the first few retries of one say more than all of its relatives.
+ */
+const SHRINK = 0.6;
 const SHRINK_PARENT = 20;
 /** Of what was seen a minute ago this much is believed now: half of it after 34 minutes. */
 const KEPT_PER_MINUTE = 0.98;
+/** Time alone leaves this many: what is met once an hour would else be met as if for the first time. */
+const KEPT_MIN = 10;
 /** No failure is certain to end, and none to last. */
 const HAZARD_MAX = 0.995;
 
-export const hazardsOfPrior = ({ share, medianMs }: Prior): number[] => {
+export const hazardsOfPrior = (prior: Prior): readonly number[] => {
+  const known = ofPriors.get(prior);
+  if (known !== undefined) return known;
+  const { share, medianMs } = prior;
   const gone = (ms: number): number =>
     ms === 0 ? 0 : share * (AT_ONCE + (1 - AT_ONCE) * (1 - 2 ** (-ms / medianMs)));
-  return BUCKET_ENDS_MS.map((endMs, bucket) => {
+  const hazards = BUCKET_ENDS_MS.map((endMs, bucket) => {
     const before = gone(startOf(bucket));
     return Math.min(HAZARD_MAX, (gone(endMs) - before) / (1 - before));
   });
+  ofPriors.set(prior, hazards);
+  return hazards;
 };
 
-/** @param towards hazards of the kind, and with which weight they count */
-const shrunk = (
-  counts: HazardCounts | undefined,
-  towards: readonly number[],
-  weight: number,
-): number[] =>
-  towards.map((mean, bucket) => {
-    const ended = counts?.ended[bucket] ?? 0;
-    const outlived = counts?.outlived[bucket] ?? 0;
-    return Math.min(HAZARD_MAX, (ended + weight * mean) / (ended + outlived + weight));
-  });
+/** Every decision starts from one of a dozen priors, which are constants. */
+const ofPriors = new WeakMap<Prior, readonly number[]>();
 
 /** Of a class, by its own counts, those of its status, and the prior of that. */
 export const hazardsOf = (
   own: HazardCounts | undefined,
   parent: HazardCounts | undefined,
   prior: Prior,
-): number[] => shrunk(own, shrunk(parent, hazardsOfPrior(prior), SHRINK_PARENT), SHRINK);
+): number[] =>
+  hazardsOfPrior(prior).map((believed, bucket) => {
+    const ofKind = shrunk(parent, bucket, believed, SHRINK_PARENT);
+    return shrunk(own, bucket, ofKind, SHRINK);
+  });
+
+/** @param towards the hazard of the kind, and with which weight it counts */
+const shrunk = (
+  counts: HazardCounts | undefined,
+  bucket: number,
+  towards: number,
+  weight: number,
+): number => {
+  if (counts === undefined) return towards;
+  const ended = counts.ended[bucket] ?? 0;
+  const outlived = counts.outlived[bucket] ?? 0;
+  return Math.min(HAZARD_MAX, (ended + weight * towards) / (ended + outlived + weight));
+};
 
 /** The chance that a failure that has lasted `fromMs` lasts until `toMs` as well. */
 export const lasting = (hazards: readonly number[], fromMs: number, toMs: number): number => {
@@ -120,20 +144,57 @@ const add = (counts: HazardCounts, bucket: number, ended: number, outlived: numb
 export const age = (counts: HazardCounts, nowMs: number): void => {
   const minutes = (nowMs - counts.agedAtMs) / 60_000;
   if (minutes < 1) return;
-  const kept = KEPT_PER_MINUTE ** minutes;
-  for (let bucket = 0; bucket < BUCKETS; bucket++) {
-    counts.ended[bucket] = (counts.ended[bucket] ?? 0) * kept;
-    counts.outlived[bucket] = (counts.outlived[bucket] ?? 0) * kept;
-  }
+  forget(counts, KEPT_PER_MINUTE ** minutes, KEPT_MIN);
   counts.agedAtMs = nowMs;
 };
 
-/** What several places have counted of one class, as one. */
+/**
+ * Weighs what came against what was believed of it. True if that refutes what was counted: the class has changed.
+ * @param believed the chance of what came
+ */
+export const doubt = (counts: HazardCounts, believed: number): boolean => {
+  const evidence = Math.log(EVEN / Math.max(BELIEVED_MIN, believed));
+  counts.doubt = Math.max(0, counts.doubt + evidence);
+  return counts.doubt >= DOUBT_MAX;
+};
+
+/** Forgets all but a little. */
+export const refute = (counts: HazardCounts, nowMs: number): void => {
+  forget(counts, 0, REFUTED_KEPT);
+  counts.doubt = 0;
+  counts.refutedAtMs = nowMs;
+};
+
+/** What would be said of it if nothing was known. */
+const EVEN = 0.5;
+/** No one outcome refutes what was learned. */
+const BELIEVED_MIN = 0.005;
+/** Two failures of what always succeeded, or two successes of what never did; chance gets there in some 200 retries. */
+const DOUBT_MAX = 5.5;
+const REFUTED_KEPT = 0.4;
+
+/** @param least so many observations of a bucket are kept in any case */
+const forget = ({ ended, outlived }: HazardCounts, kept: number, least: number): void => {
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    const count = (ended[bucket] ?? 0) + (outlived[bucket] ?? 0);
+    const part = count <= least ? 1 : Math.max(kept, least / count);
+    ended[bucket] = (ended[bucket] ?? 0) * part;
+    outlived[bucket] = (outlived[bucket] ?? 0) * part;
+  }
+};
+
+/**
+ * What several places have counted of one class, as one. What one of them has found refuted is so for all; how far it is
+ * doubted since, the later of them knows.
+ * @param other the later
+ */
 export const addCounts = (into: HazardCounts, other: HazardCounts): void => {
+  if (other.refutedAtMs > into.refutedAtMs) refute(into, other.refutedAtMs);
   for (let bucket = 0; bucket < BUCKETS; bucket++) {
     add(into, bucket, other.ended[bucket] ?? 0, other.outlived[bucket] ?? 0);
   }
   into.agedAtMs = Math.max(into.agedAtMs, other.agedAtMs);
+  if (other.refutedAtMs === into.refutedAtMs) into.doubt = other.doubt;
 };
 
 /** Observations behind the buckets from `fromMs` to `toMs`: as many as the poorest of them has. */

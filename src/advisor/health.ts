@@ -59,6 +59,8 @@ export type Sign = {
   readonly nowMs: number;
   /** From one who tells of failures, and of successes only after them: then rates mean nothing. */
   readonly partial: boolean;
+  /** What it is sent is limited: then it is slow by what was sent before, and hardly tells how long answers take. */
+  readonly limited: boolean;
 };
 
 const FAST_MS = 4_000;
@@ -79,7 +81,8 @@ const PROBE_PART = 0.1;
 
 /** Takes in one attempt. True if with it the origin went down, or came back. */
 export const sense = (health: Health, sign: Sign): boolean => {
-  const { failure, first, durationMs, nowMs, partial } = sign;
+  const { failure, first, durationMs, nowMs, partial, limited } = sign;
+  const passedMs = Math.max(0, nowMs - health.seenAtMs);
   // What one request is refused for shows that the origin answers.
   const failed = failure !== undefined && isSystemic(failure);
   const late = failure !== undefined && isTimeOut(failure);
@@ -92,8 +95,11 @@ export const sense = (health: Health, sign: Sign): boolean => {
     health.latencyMs > 0 &&
     durationMs > LATENCY_FACTOR * Math.max(LATENCY_FLOOR_MS, health.latencyMs);
   if (!failed && failure === undefined && !slow && health.up) {
+    const gain = limited
+      ? 1 - Math.exp(-passedMs / LATENCY_LIMITED_MS)
+      : Math.max(LATENCY_GAIN_MIN, 1 - Math.exp(-passedMs / LATENCY_MS));
     health.latencyMs +=
-      health.latencyMs === 0 ? durationMs : (durationMs - health.latencyMs) * LATENCY_GAIN;
+      health.latencyMs === 0 ? durationMs : (durationMs - health.latencyMs) * gain;
   }
   if (!health.up) return probed(health, failed, slow, nowMs);
   const evidence = failed
@@ -130,7 +136,11 @@ const SILENCE_MS = 180_000;
 
 /** What fails of an origin that is down. */
 const DOWN_RATE = 0.9;
-const LATENCY_GAIN = 0.05;
+/** Usual is what a minute says, or a hundred answers; a queue that builds up must not become usual. */
+const LATENCY_MS = 60_000;
+const LATENCY_GAIN_MIN = 0.01;
+/** An origin that stays slow, though it is sent little, is slow by itself: within a minute and a half that is usual. */
+const LATENCY_LIMITED_MS = 300_000;
 
 const move = (
   health: Health,

@@ -30,7 +30,8 @@ export const observe = (group: Group, seen: Observation): void => {
   const { health, admission, tokens } = group;
   const { atMs, durationMs, failure, before, predicted, partial = false } = seen;
   const first = before === undefined;
-  const turned = sense(health, { failure, first, durationMs, nowMs: atMs, partial });
+  const limited = Number.isFinite(admission.rate);
+  const turned = sense(health, { failure, first, durationMs, nowMs: atMs, partial, limited });
   if (turned && health.up) released(admission, health.congested, atMs);
   if (turned && !health.up) group.held.length = 0;
   if (!partial) {

@@ -10,6 +10,7 @@ import {
   ADVISOR_TOKENS_MAX,
 } from "../kernel/limits.ts";
 import { BINS } from "./calibration.ts";
+import { emptyLine } from "./calibration-line.ts";
 import type { Group } from "./group.ts";
 import { BUCKETS } from "./hazard.ts";
 
@@ -21,10 +22,23 @@ const counts = z.object({
   ended: z.array(count).length(BUCKETS),
   outlived: z.array(count).length(BUCKETS),
   agedAtMs: z.number(),
+  // Snapshots from before there was doubt have none.
+  doubt: count.default(0),
+  refutedAtMs: z.number().default(0),
 });
 const scale = z.object({
   bins: z.array(z.object({ count, predicted: count, succeeded: count })).length(BINS),
-  error: z.number().min(-1).max(1),
+  // Snapshots from before there was a line have none.
+  line: z
+    .object({
+      count,
+      w: count,
+      wx: z.number(),
+      wxx: count,
+      wz: z.number(),
+      wxz: z.number(),
+    })
+    .default(emptyLine),
 });
 
 const snapshotSchema = z.object({

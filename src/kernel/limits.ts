@@ -250,7 +250,7 @@ export const ADVISOR_HELD_MAX = 128;
 export const ADVISOR_BUCKET_COUNT_MAX = 80;
 /** Outages kept: their median is steady by then, and a change of habits shows within a few. */
 export const ADVISOR_OUTAGES_MAX = 30;
-/** What a bin of the calibration remembers at most. */
+/** What a bin of the calibration, or its line, remembers at most. */
 export const ADVISOR_BIN_COUNT_MAX = 400;
 /** A retry is worth waiting for no longer than this, unless the caller says for how long. */
 export const ADVISOR_DEADLINE_MS = 600_000;

@@ -5,6 +5,7 @@ import { type Group, newGroup } from "../../../src/advisor/group.ts";
 import { observe } from "../../../src/advisor/observation.ts";
 import { refusalOf, SAFE } from "../../../src/advisor/safety.ts";
 import { ADVISOR_RETRIES_MAX } from "../../../src/kernel/limits.ts";
+import { randomOf } from "../../../sim/random.ts";
 import { property } from "../property.ts";
 
 const half = (): number => 0.5;
@@ -126,6 +127,23 @@ describe("Rails:", () => {
     expect(asked({ retries: ADVISOR_RETRIES_MAX - 1 }).retry).toBe(true);
   });
 
+  it("a retry leaves three seconds to be answered in before the deadline", () => {
+    const group = newGroup(0);
+    const slow = { status: 402, code: "settling" };
+    for (let at = 0; at < 60; at++) {
+      retried(group, slow, 60_000, false, at * 60_000);
+      retried(group, slow, 500_000, true, at * 60_000 + 1);
+    }
+    const advice = advise(
+      group,
+      { failure: slow, retries: 0, ageMs: 0, deadlineMs: 200_000 },
+      3_600_000,
+      () => 0.999,
+    );
+    expect(advice.retry).toBe(true);
+    expect(advice.afterMs).toBeLessThanOrEqual(197_000);
+  });
+
   it("a hint past the deadline ends it", () => {
     expect(asked({ hintMs: 10_001, deadlineMs: 10_000 }).retry).toBe(false);
   });
@@ -175,6 +193,66 @@ describe("Learning:", () => {
     // It says when the outage ended, not how long such failures last.
     retried(group, failure, 30_000, true, 40_500);
     expect(group.table.classes.size).toBe(0);
+  });
+
+  /** `code` did not recover for an hour, then does: how many of its failures pass until it is retried as a rule. */
+  const relearned = (group: Group, code: string, fromMs: number): number => {
+    const turned = { status: 409, code };
+    for (let at = 0; at < 100; at++) {
+      const nowMs = fromMs + at * 10_000;
+      const advice = advise(group, { failure: turned, retries: 0, ageMs: 0 }, nowMs, drawn);
+      if (advice.retry && advice.policy !== "exploring") return at;
+      if (advice.retry) retried(group, turned, advice.afterMs, true, nowMs + advice.afterMs);
+    }
+    return 100;
+  };
+  const drawn = randomOf(8);
+  const hopeless = (...codes: readonly string[]): Group => {
+    const group = newGroup(0);
+    for (let at = 0; at < 60; at++) {
+      for (const code of codes) retried(group, { status: 409, code }, 400_000, false, at * 60_000);
+    }
+    for (let at = 0; at < 40; at++) firstTry(group, true, 3_600_000 + at);
+    return group;
+  };
+
+  it("a code that begins to recover is found out, though its retries are advised against (seed 8)", () => {
+    expect(relearned(hopeless("conflict"), "conflict", 3_700_000)).toBeLessThan(60);
+  });
+
+  it("a code that always recovered and does no longer is given up within ten retries", () => {
+    const group = newGroup(0);
+    const turned = { status: 409, code: "locked" };
+    for (let at = 0; at < 100; at++) {
+      firstTry(group, true, at * 10_000);
+      retried(group, turned, 800, true, at * 10_000 + 1);
+    }
+    // Ten that outlive their retries; what failed is learned from five seconds later.
+    for (let at = 0; at < 10; at++) retried(group, turned, 30_000, false, 1_100_000 + at * 20_000);
+    firstTry(group, true, 1_310_000);
+    const before = group.table.classes.get("409:locked")?.ended[0] ?? 1;
+    expect(before).toBeLessThan(1);
+    expect(
+      advise(group, { failure: turned, retries: 0, ageMs: 0 }, 1_320_000, half).successProbability,
+    ).toBeLessThan(0.5);
+  });
+
+  it("where one code has changed its meaning, the others are put to the test at once (seed 8)", () => {
+    const group = hopeless("conflict", "other");
+    relearned(group, "conflict", 3_700_000);
+    const other = { failure: { status: 409, code: "other" }, retries: 0, ageMs: 0 };
+    const tested = Array.from({ length: 20 }, () => advise(group, other, 5_000_000, drawn).retry);
+    expect(tested.filter(Boolean).length).toBeGreaterThan(15);
+  });
+
+  it("a code that nothing is known of is tried, where it is told what becomes of retries", () => {
+    const group = newGroup(0);
+    const unknown = { failure: { status: 422, code: "new" } };
+    expect(asked(unknown, group).retry).toBe(false);
+    retried(group, failure, 500, true, 1_000);
+    expect(asked(unknown, group)).toMatchObject({ retry: true, policy: "exploring" });
+    for (let at = 0; at < 20; at++) retried(group, unknown.failure, 500_000, false, at * 60_000);
+    expect(asked(unknown, group).retry).toBe(false);
   });
 
   it("a prediction that was too high is lowered by what came of it", () => {

@@ -5,12 +5,14 @@ import {
   age,
   BUCKET_ENDS_MS,
   BUCKETS,
+  doubt,
   emptyCounts,
   hazardsOf,
   hazardsOfPrior,
   lasting,
   learnEnded,
   learnOutlived,
+  refute,
 } from "../../../src/advisor/hazard.ts";
 import { priorOf } from "../../../src/advisor/prior.ts";
 import { ADVISOR_BUCKET_COUNT_MAX } from "../../../src/kernel/limits.ts";
@@ -90,5 +92,32 @@ describe("A hazard", () => {
     }
     addCounts(one, other);
     one.outlived.forEach((count, bucket) => expect(count).toBeCloseTo(all.outlived[bucket] ?? -1));
+  });
+
+  it("is not forgotten by time alone to less than ten observations: what is met once an hour is known", () => {
+    const counts = emptyCounts(0);
+    for (let at = 0; at < 40; at++) learnOutlived(counts, 0, 100);
+    age(counts, 100 * 3_600_000);
+    expect(counts.outlived[0]).toBeCloseTo(10, 5);
+  });
+
+  it("is doubted by two outcomes that it all but ruled out, not by one, nor by what it expects", () => {
+    const counts = emptyCounts(0);
+    expect(doubt(counts, 0.01)).toBe(false);
+    expect(doubt(counts, 0.01)).toBe(true);
+    const expected = emptyCounts(0);
+    for (let at = 0; at < 1_000; at++)
+      expect(doubt(expected, at % 5 === 0 ? 0.2 : 0.8)).toBe(false);
+  });
+
+  it("that one place has refuted is refuted where it is merged into, and not twice", () => {
+    const [one, other] = [emptyCounts(0), emptyCounts(0)];
+    for (let at = 0; at < 60; at++) learnOutlived(one, 0, 100);
+    refute(other, 5_000);
+    for (let at = 0; at < 5; at++) learnOutlived(other, 0, 100);
+    addCounts(one, other);
+    expect(one.outlived[0]).toBeLessThan(6);
+    addCounts(one, { ...emptyCounts(0), refutedAtMs: 5_000 });
+    expect(one.outlived[0]).toBeGreaterThan(5);
   });
 });

@@ -15,7 +15,7 @@ describe("An overload that feeds on retries", () => {
   it("is not fed by the advisor (seed 3)", async () => {
     const { success, peak } = await overload(advised());
     expect(success).toBeGreaterThan(99.9);
-    expect(peak).toBeLessThan(1.8);
+    expect(peak).toBeLessThan(1.5);
   });
 
   it("is kept alive by exponential backoff: the workload is what it says (seed 3)", async () => {

@@ -53,6 +53,18 @@ describe("A snapshot", () => {
     100,
   );
 
+  it("from before there were doubts and lines of calibration is read, with what it knows", () => {
+    const group = lived([{ status: 503, went: true, ageMs: 500 }]);
+    const text = snapshotOf(group)
+      .replaceAll(/"doubt":[^,}]+,"refutedAtMs":[^,}]+/gu, '"since":1')
+      .replaceAll(/"line":\{[^}]+\}/gu, '"error":0.1');
+    expect(text).not.toContain("doubt");
+    expect(text).not.toContain("line");
+    const [counts] = restore(text)?.table.classes.values() ?? [];
+    expect(counts?.ended[0]).toBeGreaterThan(0.9);
+    expect(counts?.doubt).toBe(0);
+  });
+
   for (const text of ["", "{}", "null", '{"version":2}', "[1", "x".repeat(200_000)]) {
     it(`that is not one of ours is not read: ${text.slice(0, 20)}`, () => {
       expect(restore(text)).toBeUndefined();
@@ -115,5 +127,40 @@ describe("Groups of several isolates", () => {
     other.health.outages.push({ fromMs: 1_200, toMs: 9_500 });
     mergeGroups(one, other, 10_000);
     expect(one.health.outages).toEqual([{ fromMs: 1_000, toMs: 9_500 }]);
+  });
+
+  it("pass on what was refuted, and doubts as well as that they are gone", () => {
+    const object = newGroup(0);
+    const codes = ["turned", "other"];
+    const isolate: { group: Group } = { group: newGroup(0) };
+    /** Retries that outlive everything, or end at once; then the object is told, and answers. */
+    const told = (code: string, went: boolean, times: number, fromMs: number): void => {
+      isolate.group = { ...isolate.group, untold: noCounts() };
+      const failure = { status: 409, code };
+      for (let at = 0; at < times; at++) {
+        observe(isolate.group, {
+          atMs: fromMs + at * 20_000,
+          durationMs: 5,
+          failure: went ? undefined : failure,
+          before: { failure, ageMs: 0, toAgeMs: 10_000 },
+        });
+      }
+      const news = restore(snapshotOf(isolate.group, "untold"));
+      if (news === undefined) throw new Error("It was not read.");
+      mergeGroups(object, news, fromMs);
+      const shared = restore(snapshotOf(object));
+      if (shared === undefined) throw new Error("It was not read.");
+      isolate.group = shared;
+    };
+    const [turned = "", other = ""] = codes.map((code) => `409:${code}`);
+    for (const code of codes) told(code, false, 60, 0);
+    told("turned", true, 1, 2_000_000);
+    expect(object.table.classes.get(turned)?.doubt).toBeGreaterThan(1);
+    told("turned", true, 1, 2_100_000);
+    // Over two exchanges, and yet it is refuted, and what had been counted forgotten.
+    expect(object.table.classes.get(turned)?.outlived[0]).toBeLessThan(3);
+    expect(object.table.classes.get(other)?.doubt).toBeGreaterThan(2);
+    told("other", false, 20, 2_200_000);
+    expect(object.table.classes.get(other)?.doubt).toBe(0);
   });
 });

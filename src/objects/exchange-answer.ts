@@ -3,6 +3,7 @@
  * of them; and out again. One that fits a single chunk is kept in the exchange's own row.
  */
 import { createHash } from "node:crypto";
+import type { Upstream } from "../gateway/exchange.ts";
 import { ANSWER_CHUNK_BYTES, GATEWAY_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
 import type { Exchanges } from "./exchanges.ts";
 
@@ -32,8 +33,10 @@ export const spool = async (
   exchanges: Exchanges,
   key: string,
   response: Response,
+  { kind }: Upstream,
 ): Promise<Spooled> => {
-  if (isShort(response)) {
+  // HTTP holds an origin to the length that it announces; another Worker may announce what it likes.
+  if (kind === "origin" && isShort(response)) {
     return { kind: "whole", first: new Uint8Array(await response.arrayBuffer()), chunks: 0 };
   }
   const { body } = response;

@@ -594,7 +594,7 @@ export class ExchangeEngine {
       if (verdict !== "final") failure = { status: response.status, code: policy.route };
       hintMs = retryAfterOf(response.headers, clock());
       if (verdict === "final") {
-        const spooled = await spool(this.#exchanges, key, response);
+        const spooled = await spool(this.#exchanges, key, response, policy.upstream);
         if (CRASH_POINTS) await crashPoint("exchange-answered");
         const answer = {
           status: response.status,
@@ -958,7 +958,7 @@ export class ExchangeEngine {
       found = findingOn(response.status);
       if (found === "outcome") {
         this.#exchanges.removeChunks(key);
-        const spooled = await spool(this.#exchanges, key, response);
+        const spooled = await spool(this.#exchanges, key, response, upstream);
         const headers = keptHeaders(response.headers, input.policy.keepHeaders);
         return await this.#finish(exchange, { status: response.status, headers }, spooled, {
           ...asked,

@@ -109,10 +109,13 @@ export class Exchanges {
     return rowsWritten > 0 ? exchange : undefined;
   }
 
-  /** The journal says what these say. Those whose claim or state is another by now have a settlement yet to come. */
+  /**
+   * The journal says what these say. Those whose claim or state is another by now have a settlement yet to come; those
+   * that somebody else has found settled meanwhile are due for something else.
+   */
   settled(sent: readonly Exchange[]): void {
     this.#storage.sql.exec(
-      "UPDATE exchanges SET settle_at_ms = NULL, settle_tries = 0, due_at_ms = settled_due_ms FROM json_each(?) AS c WHERE exchanges.key = c.value ->> 0 AND mark = c.value ->> 1",
+      "UPDATE exchanges SET settle_at_ms = NULL, settle_tries = 0, due_at_ms = settled_due_ms FROM json_each(?) AS c WHERE exchanges.key = c.value ->> 0 AND mark = c.value ->> 1 AND settle_at_ms IS NOT NULL",
       JSON.stringify(sent.map((exchange) => [exchange.key, markOf(exchange)])),
     );
   }
@@ -221,10 +224,31 @@ export class Exchanges {
 
   /** An object that was only asked stores nothing, not even an empty table. */
   #tablesExist(): boolean {
-    this.#hasTables ??=
-      this.#storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'exchange_chunks'").toArray()
-        .length > 0;
+    if (this.#hasTables === undefined) {
+      const [table] = this.#storage.sql
+        .exec<{ sql: string }>("SELECT sql FROM sqlite_master WHERE name = 'exchanges'")
+        .toArray();
+      if (table !== undefined && !table.sql.includes("settled_due_ms")) this.#addColumns();
+      this.#hasTables = table !== undefined;
+    }
     return this.#hasTables;
+  }
+
+  /** Of a table that an earlier version made: there, what is in columns now was in the record's text. */
+  #addColumns(): void {
+    this.#storage.transactionSync(() => {
+      const { sql } = this.#storage;
+      sql.exec("ALTER TABLE exchanges ADD COLUMN settle_tries INTEGER NOT NULL DEFAULT 0");
+      sql.exec("ALTER TABLE exchanges ADD COLUMN settle_at_ms INTEGER");
+      sql.exec("ALTER TABLE exchanges ADD COLUMN settled_due_ms INTEGER");
+      sql.exec("ALTER TABLE exchanges ADD COLUMN mark TEXT NOT NULL DEFAULT ''");
+      sql.exec(
+        `UPDATE exchanges SET settle_tries = COALESCE(record ->> '$.settling.tries', 0), settle_at_ms = record ->> '$.settling.dueAtMs',
+           settled_due_ms = CASE WHEN record ->> '$.state.kind' = 'final'
+             THEN MIN(COALESCE(record ->> '$.telling.dueAtMs', 1e15), 1000 * (record ->> '$.expiresAtS')) END,
+           mark = (record ->> '$.nonce') || ' ' || (record ->> '$.state.kind')`,
+      );
+    });
   }
 
   #createTables(): void {

@@ -200,7 +200,8 @@ ${perWorkload(rows, "failedRetries")}
 
 ## Peak load, worst run
 
-The most attempts of any five seconds, over what arrivals alone make. In h a single request is many times the mean.
+The most attempts of any five seconds, over what arrivals alone make on average. Arrivals bunch by chance: what has no retry
+has a peak as well, below which only holding back first tries leads. In h a single request is many times the mean.
 
 ${perWorkload(rows, "peak")}
 
@@ -255,7 +256,7 @@ ${[...worse, ...slower].length === 0 ? "Nowhere, in these runs." : [...worse, ..
 
 ## To repeat it
 
-\`npm run sim\` (some minutes on one core; \`-- --quick\` tries fewer policies and seeds, and writes nothing). The same seeds give
+\`npm run sim\` (some minutes, on all cores; \`-- --quick\` tries fewer policies and seeds, and writes nothing). The same seeds give
 the same figures, but for the time of a decision.
 `;
 };

@@ -2,51 +2,35 @@
 import { type Advice, advise } from "../src/advisor/advice.ts";
 import { newGroup } from "../src/advisor/group.ts";
 import { observe } from "../src/advisor/observation.ts";
-import { ece, mean, measure, type Measures } from "./measure.ts";
+import type { Cell } from "./cell.ts";
+import type { RunCell } from "./cells.ts";
+import { ece, mean } from "./measure.ts";
+import type { Contender } from "./policies/contender.ts";
 import { randomOf } from "./random.ts";
 import { WORKLOADS } from "./workloads.ts";
-import { type Foretold, type MakePolicy, type Outcome, run } from "./world.ts";
 
-export type Contender = { readonly name: string; readonly policy: MakePolicy };
-
-/** Of one contender on one workload. */
-export type Cell = Measures & {
-  readonly foretold: readonly Foretold[];
-  /** The first seed's run, for the charts. */
-  readonly shown: Outcome;
-};
+export type Entrant = { readonly name: string; readonly contender: Contender };
 
 export type Row = { readonly name: string; readonly cells: ReadonlyMap<string, Cell> };
 
 export const study = async (
-  contenders: readonly Contender[],
+  entrants: readonly Entrant[],
   seeds: readonly number[],
+  runCell: RunCell,
   progress: (text: string) => void,
-): Promise<Row[]> => {
-  const rows: Row[] = [];
-  for (const { name, policy } of contenders) {
-    const cells = new Map<string, Cell>();
-    for (const workload of WORKLOADS) {
-      progress(`${name}: ${workload.name}`);
-      const outcomes: Outcome[] = [];
-      for (const seed of seeds) outcomes.push(await run(workload, policy, seed));
-      const [shown] = outcomes;
-      if (shown === undefined) throw new Error("There are no seeds.");
-      const all = outcomes.map(measure);
-      cells.set(workload.name, {
-        success: mean(all.map(({ success }) => success)),
-        failedRetries: mean(all.map(({ failedRetries }) => failedRetries)),
-        lateS: mean(all.map(({ lateS }) => lateS)),
-        peak: Math.max(...all.map(({ peak }) => peak)),
-        recoveryS: Math.max(...all.map(({ recoveryS }) => recoveryS)),
-        foretold: outcomes.flatMap(({ foretold }) => foretold),
-        shown,
-      });
-    }
-    rows.push({ name, cells });
-  }
-  return rows;
-};
+): Promise<Row[]> =>
+  Promise.all(
+    entrants.map(async ({ name, contender }) => {
+      const cells = await Promise.all(
+        WORKLOADS.map(async ({ name: workload }) => {
+          const cell = await runCell({ contender, workload, seeds });
+          progress(`${name}: ${workload}`);
+          return [workload, cell] as const;
+        }),
+      );
+      return { name, cells: new Map(cells) };
+    }),
+  );
 
 export const cellOf = ({ cells, name }: Row, workload: string): Cell => {
   const cell = cells.get(workload);
@@ -124,8 +108,8 @@ export const decisionUs = (): number => {
     return advise(group, { failure, retries: at % 3, ageMs: (at % 9) * 1_000 }, 500_000, random);
   };
   let best = Number.POSITIVE_INFINITY;
-  const calls = 20_000;
-  for (let pass = 0; pass < 10; pass++) {
+  const calls = 1_000;
+  for (let pass = 0; pass < 200; pass++) {
     const startedMs = performance.now();
     for (let at = 0; at < calls; at++) decide(at);
     best = Math.min(best, ((performance.now() - startedMs) * 1_000) / calls);

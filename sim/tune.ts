@@ -1,8 +1,8 @@
 /** Finds the best fixed policies on seeds that are used for nothing else. */
-import { mean, measure } from "./measure.ts";
-import { type Fixed, fixed, nameOf, neighboursOf } from "./policies/fixed.ts";
+import type { RunCell } from "./cells.ts";
+import { mean } from "./measure.ts";
+import { type Fixed, nameOf, neighboursOf } from "./policies/fixed.ts";
 import { WORKLOADS } from "./workloads.ts";
-import { run } from "./world.ts";
 
 export type Tried = {
   readonly policy: Fixed;
@@ -24,15 +24,22 @@ export const WASTE_MAX = 15;
 export const tune = async (
   seeds: readonly number[],
   grid: readonly Fixed[],
+  runCell: RunCell,
   progress: (text: string) => void,
 ): Promise<Tuned> => {
   const known = new Map<string, Tried>();
   const tryAll = async (policies: readonly Fixed[]): Promise<void> => {
-    for (const policy of policies) {
-      const name = nameOf(policy);
-      if (!known.has(name)) known.set(name, await tryOne(policy, seeds));
-      progress(`tuning fixed policies: ${known.size}`);
-    }
+    const fresh = policies.filter((policy) => !known.has(nameOf(policy)));
+    let done = known.size;
+    const tried = await Promise.all(
+      fresh.map(async (policy) => {
+        const one = await tryOne(policy, seeds, runCell);
+        progress(`tuning fixed policies: ${++done}`);
+        return one;
+      }),
+    );
+    // In the order of the list, whichever was ready first: of equals the first is taken.
+    for (const one of tried) known.set(nameOf(one.policy), one);
   };
   const pick = (wasteMax: number): Tried => {
     const [first] = [...known.values()]
@@ -52,15 +59,18 @@ export const tune = async (
   };
 };
 
-const tryOne = async (policy: Fixed, seeds: readonly number[]): Promise<Tried> => {
-  const successes: number[] = [];
-  const wasted: number[] = [];
-  for (const workload of WORKLOADS) {
-    for (const seed of seeds) {
-      const { success, failedRetries } = measure(await run(workload, fixed(policy), seed));
-      successes.push(success);
-      wasted.push(failedRetries);
-    }
-  }
-  return { policy, success: mean(successes), failedRetries: mean(wasted) };
+const tryOne = async (
+  policy: Fixed,
+  seeds: readonly number[],
+  runCell: RunCell,
+): Promise<Tried> => {
+  const contender = { kind: "fixed", policy } as const;
+  const cells = await Promise.all(
+    WORKLOADS.map(({ name }) => runCell({ contender, workload: name, seeds })),
+  );
+  return {
+    policy,
+    success: mean(cells.map(({ success }) => success)),
+    failedRetries: mean(cells.map(({ failedRetries }) => failedRetries)),
+  };
 };

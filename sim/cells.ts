@@ -23,7 +23,7 @@ export const withCells = async <Result>(
         worker.off("error", reject);
         resolve(answer);
       });
-      worker.postMessage(task);
+      worker.postMessage(task, []);
     });
     const next = waiting.shift();
     if (next === undefined) idle.push(worker);

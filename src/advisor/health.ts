@@ -165,6 +165,8 @@ const MOVE_MIN = 0.005;
 
 const probed = (health: Health, failed: boolean, slow: boolean, nowMs: number): boolean => {
   if (failed || slow) {
+    // What answers, and stays slow though it is hardly asked, is slow by itself: in the end that is its usual.
+    if (!failed) health.latencyMs *= health.congested ? SLOWER_CONGESTED : SLOWER;
     health.straight = 0;
     health.probeAtMs = nowMs + probeEveryMs(health, nowMs);
     return false;
@@ -177,8 +179,15 @@ const probed = (health: Health, failed: boolean, slow: boolean, nowMs: number): 
   health.sinceMs = nowMs;
   health.fast = 1;
   health.straight = 0;
+  // Newer than what others have seen of the outage, also if it was retries that found it over.
+  health.seenAtMs = nowMs;
   return true;
 };
+
+/** A quarter more with each answer: three times as slow is believed after five. */
+const SLOWER = 1.25;
+/** Where answers came too late, slowness is the very thing to be over: it is believed after some twenty. */
+const SLOWER_CONGESTED = 1.05;
 
 const probeEveryMs = ({ sinceMs }: Health, nowMs: number): number =>
   Math.min(PROBE_MS_MAX, Math.max(PROBE_MS_MIN, (nowMs - sinceMs) * PROBE_PART));
@@ -192,6 +201,11 @@ export const takeProbe = (health: Health, nowMs: number): boolean => {
 };
 
 const PROBE_LOST_MS = 3_000;
+
+/** What was taken was not sent: the next may, at once. */
+export const returnProbe = (health: Health, nowMs: number): void => {
+  health.probeAtMs = Math.min(health.probeAtMs, nowMs);
+};
 
 /** The chance that a try at that time meets an origin that is up, and well. */
 export const upChance = (health: Health, atMs: number): number =>

@@ -22,6 +22,8 @@ export type Observation = {
     | { readonly failure: Failure; readonly ageMs: number; readonly toAgeMs: number }
     | undefined;
   readonly predicted?: Prediction | undefined;
+  /** The failure may be that of this request alone: it is learned from, and says nothing against the origin. */
+  readonly ofOneRequest?: boolean;
   /** First tries that succeed are not observed: then neither rates nor the budget can be reckoned. */
   readonly partial?: boolean;
 };
@@ -29,13 +31,21 @@ export type Observation = {
 export const observe = (group: Group, seen: Observation): void => {
   const { health, admission, tokens } = group;
   const { atMs, durationMs, failure, before, predicted, partial = false } = seen;
+  const against = seen.ofOneRequest === true ? undefined : failure;
   const first = before === undefined;
   const limited = Number.isFinite(admission.rate);
-  const turned = sense(health, { failure, first, durationMs, nowMs: atMs, partial, limited });
+  const turned = sense(health, {
+    failure: against,
+    first,
+    durationMs,
+    nowMs: atMs,
+    partial,
+    limited,
+  });
   if (turned && health.up) released(admission, health.congested, atMs);
   if (turned && !health.up) group.held.length = 0;
   if (!partial) {
-    adjust(admission, health, failure, durationMs, atMs);
+    adjust(admission, health, against, durationMs, atMs);
     if (first && failure === undefined) refill(tokens);
     if (!first) spend(tokens);
   }

@@ -25,6 +25,8 @@ export type Outages = {
   readonly isDown: (upstream: string) => boolean;
   /** Lets the one who asks be the next to try an upstream that is down, if it is time to. */
   readonly takeProbe: (upstream: string) => boolean;
+  /** The one who was let did not call: whoever asks next may. */
+  readonly returnProbe: (upstream: string) => void;
   /** When to come back to one that is down. */
   readonly wait: (upstream: string) => Wait;
 };
@@ -78,9 +80,11 @@ export const originHealth = (outages: Outages): OriginHealth => {
     observe: (upstream, experience, nowMs) => {
       const health = healthOf(upstream);
       health.calls -= 1;
-      if (experience === "ended") {
+      if (experience === "not-called") {
+        if (outages.isDown(upstream)) outages.returnProbe(upstream);
+      } else if (experience === "ended") {
         health.throttles = 0;
-      } else if (experience === "throttled") {
+      } else {
         health.throttles += 1;
         health.closedUntilMs = nowMs + UPSTREAM_PROBE_MS;
       }

@@ -27,7 +27,12 @@ export const missingMigration = async (db: Database): Promise<string | undefined
 };
 
 /** What the engine reads and writes, whatever the operations are, and the file of `migrations/` that makes it. */
-export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sql }[] = [
+export const ENGINE_TABLES: readonly {
+  readonly file: string;
+  readonly probe: Sql;
+  /** Whether it has to find something; else it is enough that it can be asked. */
+  readonly finds?: true;
+}[] = [
   {
     file: "0001_journal.sql",
     probe: sql`SELECT tenant, deliveries, ${RECORD_COLUMNS} FROM journal LIMIT 0`,
@@ -42,7 +47,9 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
   },
   {
     file: "0010_claims_audited.sql",
-    probe: sql`SELECT actor, request_id, key_hash FROM journal LIMIT 0`,
+    // It comes behind the columns that it reads.
+    probe: sql`SELECT name FROM sqlite_master WHERE type = 'trigger' AND name = 'journal_claim_audited'`,
+    finds: true,
   },
   {
     file: "0011_issue_work.sql",
@@ -52,9 +59,10 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
 
 /** The file that makes the first table that is missing or lacks a column. Throws if the database does not answer. */
 export const missingEngineTable = async (db: Database): Promise<string | undefined> => {
-  for (const { file, probe } of ENGINE_TABLES) {
+  for (const { file, probe, finds } of ENGINE_TABLES) {
     try {
-      await withTimeout(statement(db, probe).all(), SEND_TIMEOUT_MS);
+      const { results } = await withTimeout(statement(db, probe).all(), SEND_TIMEOUT_MS);
+      if (finds && results.length === 0) return file;
     } catch (error) {
       if (classifyFailure(error).kind === "not-migrated") return file;
       throw error;

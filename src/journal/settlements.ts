@@ -133,19 +133,37 @@ const changes = (settlements: readonly Settlement[]): Sql[] => {
   );
   const freed = settlements.filter(({ to }) => to.state === "free");
   return [
-    ...(kept.length === 0
-      ? []
-      : [
-          sql`UPDATE journal SET state = c.value ->> 's', attempt = c.value ->> 'a', status = COALESCE(c.value ->> 'status', status),
+    ...inPortions(kept).map(
+      (portion) =>
+        sql`UPDATE journal SET state = c.value ->> 's', attempt = c.value ->> 'a', status = COALESCE(c.value ->> 'status', status),
   refusal = c.value ->> 'refusal', headers = c.value ->> 'headers', body = COALESCE(c.value ->> 'body', body), link = c.value ->> 'link',
   expires_at_s = COALESCE(c.value ->> 'expires', expires_at_s), forget_at_s = COALESCE(c.value ->> 'forget', forget_at_s)
-FROM json_each(${JSON.stringify(kept)}) AS c
+FROM json_each(${JSON.stringify(portion)}) AS c
 WHERE tenant = c.value ->> 't' AND journal.key = c.value ->> 'k' AND nonce = c.value ->> 'n' AND attempt <= c.value ->> 'a'
   AND state IN (SELECT f.value FROM json_each(c.value, '$.from') AS f)`,
-        ]),
+    ),
     ...freed.map((one) => sql`DELETE FROM journal WHERE ${openRow(one)}`),
   ];
 };
+
+/** Mostly one. D1 takes two million bytes as one value, and answers of operations are told in full. */
+const inPortions = <One extends { readonly body?: string }>(all: readonly One[]): One[][] => {
+  const portions: One[][] = [];
+  let characters = Number.POSITIVE_INFINITY;
+  for (const one of all) {
+    const length = one.body?.length ?? 0;
+    if (characters + length > PORTION_CHARACTERS) {
+      portions.push([]);
+      characters = 0;
+    }
+    portions.at(-1)?.push(one);
+    characters += length;
+  }
+  return portions;
+};
+
+/** Also where every one of them takes three bytes, or is escaped. */
+const PORTION_CHARACTERS = 250_000;
 
 /** An uncertain row keeps what it has: only its state changes. */
 const changeOf = (

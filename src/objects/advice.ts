@@ -8,7 +8,7 @@ import { type Group, newGroup, noCounts } from "../advisor/group.ts";
 import { mergeGroups } from "../advisor/merge.ts";
 import { observe, type Observation, type Prediction } from "../advisor/observation.ts";
 import type { Failure } from "../advisor/failure.ts";
-import { takeProbe } from "../advisor/health.ts";
+import { returnProbe, takeProbe } from "../advisor/health.ts";
 import { restore, snapshotOf } from "../advisor/snapshot.ts";
 import { BoundedMap } from "../kernel/bounded-map.ts";
 import { type Clock, systemClock } from "../kernel/clock.ts";
@@ -57,8 +57,12 @@ export type RunEnded = {
   /** Whose failure it is; this service's own unless said. */
   readonly group?: string;
   readonly startedAtMs: number;
+  /** Now, unless said. */
+  readonly endedAtMs?: number;
   /** Undefined: it has an outcome. */
   readonly failure: Failure | undefined;
+  /** See `Observation`. */
+  readonly ofOneRequest?: boolean;
   readonly hintMs?: number | undefined;
   /** For how long it may still be tried, and how often; no bound unless said. */
   readonly leftMs?: number;
@@ -93,12 +97,14 @@ export class Advisor {
   runEnded(ended: RunEnded): Advice | undefined {
     const { tenant, key, group = OWN_GROUP, startedAtMs, failure, hintMs } = ended;
     const nowMs = this.#clock();
+    const { endedAtMs = nowMs, ofOneRequest = false } = ended;
     const name = nameOf(tenant, key);
     const before = this.#failedKeys.get(name);
     this.observe(tenant, group, {
       atMs: nowMs,
-      durationMs: nowMs - startedAtMs,
+      durationMs: endedAtMs - startedAtMs,
       failure,
+      ofOneRequest,
       before:
         before === undefined
           ? undefined
@@ -133,6 +139,12 @@ export class Advisor {
   /** Whether the origin is down, as far as this isolate knows. */
   isDown(tenant: string, group: string): boolean {
     return this.#hot.get(nameOf(tenant, group))?.group.health.up === false;
+  }
+
+  /** The probe that was taken was not sent: somebody else may. */
+  returnProbe(tenant: string, group: string): void {
+    const known = this.#hot.get(nameOf(tenant, group));
+    if (known !== undefined) returnProbe(known.group.health, this.#clock());
   }
 
   /** Lets the one who asks be the next to try an origin that is down, if it is time to. */

@@ -15,6 +15,8 @@ export type CallEnded = {
   readonly key: string;
   readonly upstream: string;
   readonly startedAtMs: number;
+  /** When its answer was here: what we do with it afterwards is not the upstream's time. */
+  readonly endedAtMs: number;
   /** Its code is the route, so that each route's failures are told apart. Undefined: it has an outcome. */
   readonly failure: Failure | undefined;
   /** What the upstream asked to wait. */
@@ -41,6 +43,8 @@ export class UpstreamAdvice implements Outages {
       tenant: UPSTREAMS,
       key: `${tenant}\n${key}`,
       group: groupOf(upstream),
+      // A request of one caller may break what answers all others: it must not close the upstream for them.
+      ofOneRequest: rest.failure?.status === 500,
       leftMs: leftMs - HEAL_MARGIN_MS,
       triesLeft: sendsLeft,
     });
@@ -62,6 +66,10 @@ export class UpstreamAdvice implements Outages {
 
   takeProbe(upstream: string): boolean {
     return this.#advisor.takeProbe(UPSTREAMS, groupOf(upstream));
+  }
+
+  returnProbe(upstream: string): void {
+    this.#advisor.returnProbe(UPSTREAMS, groupOf(upstream));
   }
 
   wait(upstream: string): Wait {

@@ -20,13 +20,15 @@ it("the columns that a claim gives back are columns of the journal", () => {
 
 it("a host that applies only what the engine names has what the engine asks for", () => {
   const db = new Sqlite(ENGINE_TABLES.map(({ file }) => file));
-  for (const { probe } of ENGINE_TABLES) expect(db.rows(probe)).toEqual([]);
+  for (const { probe, finds } of ENGINE_TABLES) expect(db.rows(probe)).toHaveLength(finds ? 1 : 0);
 });
 
 it("each of them is asked for: without it a host is told which", () => {
-  for (const [i, { probe }] of ENGINE_TABLES.entries()) {
+  for (const [i, { probe, finds }] of ENGINE_TABLES.entries()) {
     const db = new Sqlite(ENGINE_TABLES.slice(0, i).map(({ file }) => file));
-    expect(() => db.rows(probe)).toThrow(/no such (table|column)/);
+    const found = () => db.rows(probe).length;
+    if (finds) expect(found()).toBe(0);
+    else expect(found).toThrow(/no such (table|column)/);
   }
 });
 

@@ -82,6 +82,8 @@ export type ExchangeEngineSetup = {
   readonly databaseFor: (tenant: string) => Promise<Database>;
   /** From which size on, in bytes, a database takes no new keys. */
   readonly databaseBytesMax: number;
+  /** How often the database was restored; see `RESTORE_EPOCH`. */
+  readonly epoch: number;
   readonly storage: ExchangeStorage;
   /** The object's one alarm. Whoever sets it for good asks `nextDueAtMs`. */
   readonly alarm: Alarm;
@@ -155,10 +157,11 @@ export class ExchangeEngine {
   #requestBytes = 0;
   /** Ends the question that is under way of a key. */
   readonly #questions = new Map<string, AbortController>();
+  #isAfterRestore = false;
 
   constructor(setup: ExchangeEngineSetup) {
     this.#setup = setup;
-    this.#exchanges = new Exchanges(setup.storage);
+    this.#exchanges = new Exchanges(setup.storage, setup.epoch);
     this.#settling = new Settling({ ...setup, exchanges: this.#exchanges });
     this.#telling = new Telling({ ...setup, exchanges: this.#exchanges });
   }
@@ -167,7 +170,16 @@ export class ExchangeEngine {
   async exchange(call: ExchangeCall): Promise<ExchangeReply> {
     // Before anything is decided, so that from the decision to the write there is no moment for another request.
     await this.#setup.alarm.load();
+    await this.#afterRestore();
     return this.#act(call);
+  }
+
+  /** The first time that this life of the object is asked, after `load` of the alarm: what a restored database has lost is due. */
+  async #afterRestore(): Promise<void> {
+    if (this.#isAfterRestore) return;
+    const nowMs = this.#setup.clock();
+    if (this.#exchanges.settleAnewIfRestored(nowMs)) await this.#setup.alarm.noLaterThan(nowMs);
+    this.#isAfterRestore = true;
   }
 
   async #act(call: ExchangeCall): Promise<ExchangeReply> {
@@ -986,6 +998,8 @@ export class ExchangeEngine {
     const { clock, alert } = this.#setup;
     const nowMs = clock();
     try {
+      await this.#setup.alarm.load();
+      await this.#afterRestore();
       const due = this.#exchanges
         .due(nowMs, EXCHANGES_PER_ALARM_MAX)
         .filter(({ key }) => !this.#flights.has(key));
@@ -1253,7 +1267,9 @@ export class ExchangeEngine {
     await alarm.load();
     if (this.#flights.has(key)) return;
     if (this.#exchanges.find(key) !== undefined) {
-      // It is cared for; the alarm may have been lost with a write that failed.
+      // It is cared for; but the alarm may have been lost with a write that failed, or with a restored database the
+      // journal's word that it has the outcome.
+      this.#exchanges.settleAnew(key, clock());
       const dueAtMs = this.nextDueAtMs();
       if (dueAtMs !== undefined) await alarm.noLaterThan(dueAtMs);
       return;

@@ -39,6 +39,7 @@ export const exchangeSetup = (
     ...shared,
     databaseFor: (tenant) => databaseFor(env, settings, tenant),
     databaseBytesMax: settings.DATABASE_BYTES_MAX,
+    epoch: settings.RESTORE_EPOCH,
     send: (upstream, request) => senderOf(env, upstream)(request),
     post: (request) => fetch(request),
     forward: (object, call) =>

@@ -120,6 +120,7 @@ export class ExchangeIncarnation {
     const exchanges = new ExchangeEngine({
       databaseFor: () => Promise.resolve(db),
       databaseBytesMax: Number.POSITIVE_INFINITY,
+      epoch: 0,
       storage,
       alarm,
       commit: (database, submission) => keys.commit(database, submission),

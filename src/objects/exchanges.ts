@@ -161,6 +161,15 @@ export class Exchanges {
     return true;
   }
 
+  /** Of the outcome nothing is left but what a tombstone needs. */
+  strip(exchange: Exchange, left: "erased" | "expired"): void {
+    this.update(exchange, (now) => ({
+      exchange: { ...now, left, members: {}, answer: null, unstored: null, telling: null },
+      bytes: null,
+    }));
+    this.removeChunks(exchange.key);
+  }
+
   /** With all that is kept of it. */
   remove(key: string): void {
     this.#storage.transactionSync(() => {

@@ -50,9 +50,21 @@ export const ENGINE_TABLES: readonly { readonly file: string; readonly probe: Sq
   },
 ];
 
-/** The file that makes the first table that is missing or lacks a column. Throws if the database does not answer. */
-export const missingEngineTable = async (db: Database): Promise<string | undefined> => {
-  for (const { file, probe } of ENGINE_TABLES) {
+/** The same for keys whose effect is outside the database. */
+export const EXCHANGE_TABLE = {
+  file: "0006_gateway.sql",
+  probe: sql`SELECT tenant, key, digest FROM resolutions LIMIT 0`,
+};
+
+/**
+ * The file that makes the first table that is missing or lacks a column. Throws if the database does not answer.
+ * @param opens whether there are operations with an external step
+ */
+export const missingEngineTable = async (
+  db: Database,
+  opens: boolean,
+): Promise<string | undefined> => {
+  for (const { file, probe } of opens ? [...ENGINE_TABLES, EXCHANGE_TABLE] : ENGINE_TABLES) {
     try {
       await withTimeout(statement(db, probe).all(), SEND_TIMEOUT_MS);
     } catch (error) {

@@ -34,7 +34,7 @@ import { engineSettingsOf, gatewayOf, settingsOf } from "./http/settings.ts";
 import { resolutionRoute, uncertainKeysRoute } from "./http/uncertain-keys.ts";
 import { type Catalogue, checkCatalogue, pathShape } from "./operations/catalogue.ts";
 import { isGateway } from "./gateway/route-policy.ts";
-import { byTokenOrCredential } from "./http/gateway-caller.ts";
+import { byTokenOrCredential, credentialHeadersOf } from "./http/gateway-caller.ts";
 import { gatewayRoute } from "./http/gateway.ts";
 import { GATEWAY_KEY_LENGTH_MIN } from "./kernel/limits.ts";
 
@@ -100,6 +100,7 @@ export const createGateway = (parts: OwnParts): Hono<HttpEnv> => {
       return settingsOf(env);
     },
     authenticator: byTokenOrCredential,
+    credentialHeadersOf,
   });
   app.get(GATEWAY_HOME, (c) => c.redirect(`${GATEWAY_HOME}/docs`, 302));
   app.route(GATEWAY_HOME, own);
@@ -126,6 +127,8 @@ type RouteParts = {
   /** Throws an Error that names every setting that is wrong. */
   readonly readSettings?: (env: Bindings) => EngineSettings;
   readonly authenticator?: Authenticator;
+  /** Where the upstream's credentials are that tell whose keys are asked for. */
+  readonly credentialHeadersOf?: (c: HttpContext) => readonly string[];
 };
 
 /** @param before where middleware stands: a mount has no say in the other requests of its host */
@@ -135,6 +138,7 @@ const createRoutes = <Env>(
   {
     readSettings = host?.authenticate === undefined ? settingsOf : engineSettingsOf,
     authenticator = host?.authenticate === undefined ? byToken : byHost(host.authenticate),
+    credentialHeadersOf: credentialHeaders,
   }: RouteParts = {},
 ): Hono<HttpEnv> => {
   checkCatalogue({ operations, queries });
@@ -144,6 +148,7 @@ const createRoutes = <Env>(
   };
   const routes = new Hono<HttpEnv>();
   const hasOwnTokens = host?.authenticate === undefined;
+  const opens = operations.some(({ external }) => external !== null);
   const configured: MiddlewareHandler<HttpEnv> = async (c, next) => {
     c.set("latchkey.settings", read(c.env));
     c.set("latchkey.authenticator", authenticator);
@@ -170,7 +175,7 @@ const createRoutes = <Env>(
 
   use(identified);
   // It has to answer where nothing else does: with settings that are wrong.
-  route("GET", "/healthz", healthRoute(read, host === undefined ? ownSchema : hostSchema));
+  route("GET", "/healthz", healthRoute(read, host === undefined ? ownSchema : hostSchema(opens)));
   use(configured);
   use(crossOrigin);
   for (const operation of operations)
@@ -182,18 +187,21 @@ const createRoutes = <Env>(
   route("POST", "/v1/retry-advice", retryAdviceRoute);
   if (hasOwnTokens) {
     route("PUT", "/v1/ops/revoked-tokens/{jti}", revokeTokenRoute);
-    route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
-    route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
     route("GET", "/v1/ops/retry-advice", opsRetryAdviceRoute);
     route("PUT", "/v1/ops/issues/{id}", changeIssueRoute);
     route("POST", "/v1/ops/issues/{id}/redrive", redriveRoute);
     route("GET", "/metrics", metricsRoute);
     for (const { path, route: handler } of OPS_READS) route("GET", path, handler);
   }
+  // A host whose operations are all in its database has none.
+  if (hasOwnTokens || opens) {
+    route("GET", "/v1/ops/uncertain-keys", uncertainKeysRoute);
+    route("PUT", "/v1/ops/uncertain-keys/{tenant}/{key}/resolution", resolutionRoute);
+  }
   for (const [method, path, handler] of face) route(method, path, handler);
   const securityScheme = hasOwnTokens ? undefined : (host?.securityScheme ?? HOST_SCHEME);
   const definitions = { operations, queries, securityScheme };
-  route("GET", "/openapi.json", openApiRoute(definitions));
+  route("GET", "/openapi.json", openApiRoute(definitions, credentialHeaders));
   if (agents !== undefined) {
     route("POST", "/mcp", agentRoute(agents, routes));
     route("GET", "/llms.txt", (c) => c.text(agents.guide));

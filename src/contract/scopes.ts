@@ -18,5 +18,5 @@ export const isScope = (text: string): text is Scope =>
   (SCOPES as readonly string[]).includes(text) ||
   (/^[a-z][a-z-]*:[a-z][a-z-]*$/.test(text) && !isOperators(text));
 
-/** It reaches beyond a tenant, so only our own issuer grants it. */
+/** It reaches beyond a tenant, so only our own issuer grants it, or a host by another name. */
 export const isOperators = (text: string): boolean => text.startsWith("ops:");

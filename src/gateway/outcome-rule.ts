@@ -40,8 +40,8 @@ export const verdictOn = (
 
 /**
  * What a call that threw proves. workerd says "Network connection lost." of a refused connection, of a reset before a
- * byte was sent, and of one after the request was carried out (tried with a server that does each): so nothing, once the
- * request was handed to the runtime.
+ * byte was sent, and of one after the request was carried out, with the same `retryable` and `remote` on all of them and
+ * nothing else (tried with a server that does each): so nothing, once the request was handed to the runtime.
  */
 export const verdictOnFailure = (wasSent: boolean): Verdict =>
   wasSent ? "maybe-executed" : "not-executed";

@@ -93,6 +93,10 @@ export const byTokenOrCredential: Authenticator = async (c) => {
   });
 };
 
+/** The headers that may name whose keys are asked for; lower-case. */
+export const credentialHeadersOf = (c: HttpContext): readonly string[] =>
+  credentialHeaders(gatewayOf(c.env));
+
 /** Of all routes whose tenants are hashed credentials. */
 const credentialHeaders = ({ routes, fallback }: Gateway): string[] => [
   ...new Set(

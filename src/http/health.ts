@@ -18,13 +18,18 @@ export const ownSchema: SchemaCheck = async (db, name) => {
     : `The migration ${missing} has not been applied to ${name}: run npm run deploy, or wrangler d1 migrations apply ${name}.`;
 };
 
-/** Of a host's: the tables of the engine. Its own tables are its own. */
-export const hostSchema: SchemaCheck = async (db, name) => {
-  const missing = await missingEngineTable(db);
-  return missing === undefined
-    ? undefined
-    : `What Latchkey's ${missing} makes is missing from the database that is bound as ${name}: copy it to your migrations, and apply them.`;
-};
+/**
+ * Of a host's: the tables of the engine. Its own tables are its own.
+ * @param opens whether it has operations with an external step
+ */
+export const hostSchema =
+  (opens: boolean): SchemaCheck =>
+  async (db, name) => {
+    const missing = await missingEngineTable(db, opens);
+    return missing === undefined
+      ? undefined
+      : `What Latchkey's ${missing} makes is missing from the database that is bound as ${name}: copy it to your migrations, and apply them.`;
+  };
 
 /** @param settingsOf throws an Error that names every setting that is wrong */
 export const healthRoute =

@@ -1,8 +1,9 @@
 /**
  * Who calls, told by the Worker that Latchkey is used in. What it says is parsed like a token's claims: a tenant that
- * could not be stored is nobody, and operators' scopes are not the host's to grant.
+ * could not be stored is nobody. Operators' rights are never among scopes, which a host may have from its tenants' own
+ * tokens: it grants them by a member of their own.
  */
-import { isOperators, isScope } from "../contract/scopes.ts";
+import { isOperators, isScope, type Scope } from "../contract/scopes.ts";
 import { tenantName } from "../env.ts";
 import { fail, succeed } from "../kernel/result.ts";
 import { unauthenticated } from "./access.ts";
@@ -15,8 +16,13 @@ export type HostCaller =
   | {
       readonly tenant: string;
       readonly scopes: readonly string[] | ReadonlySet<string>;
-      /** Who of the tenant it is; the audit log keeps a hash of it. */
+      /** Who of the tenant it is; the audit log keeps a hash of it, and of an operator the name. */
       readonly subject?: string;
+      /**
+       * Of the host's own staff: sees the uncertain keys of all tenants (`read`), and resolves them, too (`act`). Grants
+       * nothing without a `subject`: an operator is named in the audit log.
+       */
+      readonly operator?: "read" | "act";
     }
   | {
       readonly refused: string;
@@ -63,10 +69,16 @@ export const byHost =
       return fail(unauthenticated(c, "The credentials name no usable tenant.", "Bearer"));
     }
     const granted = [...caller.scopes].filter(isScope).filter((scope) => !isOperators(scope));
-    const { subject } = caller;
+    const { subject, operator } = caller;
     return succeed({
       tenant: tenant.data,
-      scopes: new Set(granted),
+      scopes: new Set([...granted, ...operatorScopes(operator, subject)]),
       ...(subject === undefined ? {} : { who: { issuer: "host", subject } }),
     });
   };
+
+/** Another value, of a host without types, grants nothing. */
+const operatorScopes = (operator: unknown, subject: string | undefined): readonly Scope[] => {
+  if ((subject ?? "") === "") return [];
+  return operator === "act" ? ["ops:read", "ops:act"] : operator === "read" ? ["ops:read"] : [];
+};

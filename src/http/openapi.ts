@@ -9,6 +9,7 @@ import {
   JSON_TYPE,
   REQUEST_ID,
 } from "../contract/headers.ts";
+import { LATCHKEY_AUTHORIZATION } from "../gateway/headers.ts";
 import { type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import type { Catalogue } from "../operations/catalogue.ts";
 import type { Operation } from "../operations/define-operation.ts";
@@ -44,6 +45,8 @@ import {
 export type Definitions = Catalogue & {
   /** How a host's callers authenticate; our own tokens unless said. */
   readonly securityScheme?: Schema | undefined;
+  /** Under the gateway: the headers with the upstream's credentials that tell whose keys are asked for. */
+  readonly credentialHeaders?: readonly string[] | undefined;
 };
 
 /** What any keyed request may get, whatever its operation. */
@@ -85,16 +88,31 @@ const KEY_READ: readonly ProblemCode[] = [
   ...READ,
 ];
 
-export const openApiRoute = (definitions: Definitions) => {
+/** @param credentialHeadersOf under the gateway; the settings that it reads are those of the deployment */
+export const openApiRoute = (
+  definitions: Definitions,
+  credentialHeadersOf?: (c: HttpContext) => readonly string[],
+) => {
   // Made on first use: it is not on the path of a payment, nor of a cold start.
   let document: Schema | undefined;
   return (c: HttpContext): Response => {
-    document ??= openApiDocument(definitions);
+    document ??= openApiDocument({
+      ...definitions,
+      credentialHeaders: credentialHeadersOf?.(c),
+    });
     return c.json({ ...document, servers: [{ url: originOf(c) }] });
   };
 };
 
-export const openApiDocument = ({ operations, queries, securityScheme }: Definitions): Schema => {
+export const openApiDocument = ({
+  operations,
+  queries,
+  securityScheme,
+  credentialHeaders,
+}: Definitions): Schema => {
+  const hasOwnTokens = securityScheme === undefined;
+  const hasUncertainKeys = hasOwnTokens || operations.some(({ external }) => external !== null);
+  const security = securityOf(securityScheme ?? OWN_TOKENS, credentialHeaders);
   const paths: Record<string, Record<string, Schema>> = {};
   const add = (path: string, method: string, entry: Schema): void => {
     paths[path] = { ...paths[path], [method.toLowerCase()]: entry };
@@ -102,14 +120,16 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
   for (const operation of operations)
     add(operation.path, operation.method, operationEntry(operation));
   for (const query of queries) add(query.path, "GET", queryEntry(query));
-  add("/v1/idempotency-keys/{key}", "GET", keyStatusEntry());
-  add("/v1/idempotency-keys", "GET", keyListEntry());
-  add("/v1/idempotency-keys/{key}/body", "DELETE", keyErasureEntry());
+  add("/v1/idempotency-keys/{key}", "GET", { ...keyStatusEntry(), ...security.ofKeys });
+  add("/v1/idempotency-keys", "GET", { ...keyListEntry(), ...security.ofKeys });
+  add("/v1/idempotency-keys/{key}/body", "DELETE", { ...keyErasureEntry(), ...security.ofKeys });
   add("/v1/retry-advice", "POST", retryAdviceEntry());
-  if (securityScheme === undefined) {
-    add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
+  if (hasUncertainKeys) {
     add("/v1/ops/uncertain-keys", "GET", uncertainKeysEntry());
     add("/v1/ops/uncertain-keys/{tenant}/{key}/resolution", "PUT", resolutionEntry());
+  }
+  if (hasOwnTokens) {
+    add("/v1/ops/revoked-tokens/{jti}", "PUT", revocationEntry());
     add("/v1/ops/retry-advice", "GET", opsRetryAdviceEntry());
     add("/v1/ops/issues/{id}", "PUT", issueEntry());
     add("/v1/ops/issues/{id}/redrive", "POST", redriveEntry());
@@ -127,19 +147,17 @@ export const openApiDocument = ({ operations, queries, securityScheme }: Definit
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],
-    security: [{ credentials: [] }],
+    security: security.ofAll,
     tags: [
       ...new Set([...operations, ...queries].map(tagOf)),
       "idempotency-keys",
       "retry-advice",
-      ...(securityScheme === undefined ? ["ops"] : []),
+      ...(hasUncertainKeys ? ["ops"] : []),
       "service",
     ].map((name) => ({ name })),
     paths,
     components: {
-      securitySchemes: {
-        credentials: securityScheme ?? OWN_TOKENS,
-      },
+      securitySchemes: security.schemes,
       parameters: {
         ...Object.fromEntries(
           [...new Set(operations.map(({ keyRequired }) => keyRequired))].map((required) => [
@@ -161,6 +179,54 @@ const OWN_TOKENS: Schema = {
   bearerFormat: "JWT",
   description:
     "A JWT whose `tenant` (or `sub`) is the tenant and whose `scope` grants the operation.",
+};
+
+type SecuritySchemes = {
+  readonly schemes: Schema;
+  /** Of everything that does not say otherwise. */
+  readonly ofAll: readonly Schema[];
+  readonly ofKeys: { readonly security?: readonly Schema[] };
+};
+
+/** @param credentialHeaders under the gateway, where `Authorization` may be the upstream's */
+const securityOf = (
+  credentials: Schema,
+  credentialHeaders: readonly string[] | undefined,
+): SecuritySchemes => {
+  const usual = { credentials: [] };
+  if (credentialHeaders === undefined) {
+    return { schemes: { credentials }, ofAll: [usual], ofKeys: {} };
+  }
+  const ofAll = [{ gatewayToken: [] }, usual];
+  const upstreams = credentialHeaders.map(
+    (header) => [`upstream.${header.replaceAll(/[^a-z0-9-]/g, "_")}`, header] as const,
+  );
+  return {
+    schemes: {
+      credentials,
+      gatewayToken: {
+        type: "apiKey",
+        in: "header",
+        name: LATCHKEY_AUTHORIZATION,
+        description:
+          "`Bearer` and the same JWT. Here it is never taken for the API's own credential; on its routes with `auth: jwt` it needs the scope `gateway:call`.",
+      },
+      ...Object.fromEntries(
+        upstreams.map(([name, header]) => [
+          name,
+          {
+            type: "apiKey",
+            in: "header",
+            name: header,
+            description:
+              "The credential for the API behind, just as a call through the gateway brings it: it opens the keys that were made with it, and nothing else here.",
+          },
+        ]),
+      ),
+    },
+    ofAll,
+    ofKeys: { security: [...ofAll, ...upstreams.map(([name]) => ({ [name]: [] }))] },
+  };
 };
 
 const operationEntry = (operation: Operation): Schema => ({

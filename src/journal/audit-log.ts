@@ -74,6 +74,17 @@ FROM json_each(${JSON.stringify(settlements)}) AS c CROSS JOIN journal AS j
 WHERE j.tenant = ${tenant} AND j.key = c.value ->> 'key' AND j.nonce = c.value ->> 'nonce' AND j.attempt <= c.value ->> 'attempt'
   AND j.state IN (SELECT f.value FROM json_each(c.value, '$.from') AS f)`;
 
+/**
+ * To be put into the batch before claims that a restored database has lost are written again.
+ * @param claims JSON, a list; `c.value` is one of them
+ * @param isLost whether it will be written
+ */
+export const auditOfRowsWrittenAgain = (claims: string, isLost: Sql, nowMs: number): Sql =>
+  sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, key_hash, detail)
+SELECT ${nowMs}, c.value ->> 'tenant', 'started', c.value ->> 'operation', ${BY_SERVICE.actor}, '', c.value ->> 'keyHash',
+  json_object('writtenAgain', json('true'), 'attempt', c.value ->> 'attempt', 'claimedAtMs', c.value ->> 'createdAtMs')
+FROM json_each(${claims}) AS c WHERE ${isLost}`;
+
 /** A grouped row of what changed nothing. */
 export const tallyNote = (tenant: string, atMs: number, detail: JsonObject): Sql =>
   sql`INSERT INTO audit (at_ms, tenant, kind, operation, actor, request_id, detail)

@@ -57,9 +57,21 @@ export const ENGINE_TABLES: readonly {
   },
 ];
 
-/** The file that makes the first table that is missing or lacks a column. Throws if the database does not answer. */
-export const missingEngineTable = async (db: Database): Promise<string | undefined> => {
-  for (const { file, probe, finds } of ENGINE_TABLES) {
+/** The same for keys whose effect is outside the database. */
+export const EXCHANGE_TABLE: (typeof ENGINE_TABLES)[number] = {
+  file: "0006_gateway.sql",
+  probe: sql`SELECT tenant, key, digest FROM resolutions LIMIT 0`,
+};
+
+/**
+ * The file that makes the first table that is missing or lacks a column. Throws if the database does not answer.
+ * @param opens whether there are operations with an external step
+ */
+export const missingEngineTable = async (
+  db: Database,
+  opens: boolean,
+): Promise<string | undefined> => {
+  for (const { file, probe, finds } of opens ? [...ENGINE_TABLES, EXCHANGE_TABLE] : ENGINE_TABLES) {
     try {
       const { results } = await withTimeout(statement(db, probe).all(), SEND_TIMEOUT_MS);
       if (finds && results.length === 0) return file;

@@ -4,12 +4,13 @@
  * nothing else, so that it may be sent late, twice, or after another one. The first final state stands.
  */
 import { z } from "zod";
+import type { MemberHashes } from "../idempotency/fingerprint.ts";
 import type { StoredResponse } from "../idempotency/stored-response.ts";
 import type { Effect } from "../kernel/plan.ts";
 import { keyHash } from "../kernel/hash.ts";
 import { sql, type Sql } from "../kernel/sql.ts";
 import { type Database, statement } from "./database.ts";
-import { auditOfSettlements, BY_SERVICE } from "./audit-log.ts";
+import { auditOfRowsWrittenAgain, auditOfSettlements, BY_SERVICE } from "./audit-log.ts";
 import type { JournalPlace } from "./journal.ts";
 import { type JournalEntry, parseRecordRow } from "./record-row.ts";
 import { effectStatement, RECORD_COLUMNS } from "./statements.ts";
@@ -51,6 +52,20 @@ export type Settlement = {
   readonly resolution: ResolutionRecord | null;
   /** What happens in the database together with it: what was held is settled, or released. */
   readonly effects?: readonly Effect[];
+  /** Set where the row may be gone though nobody set the key free: then it is written again first. */
+  readonly lost?: LostClaim | undefined;
+};
+
+/** The columns of a claim whose row a restored database does not have any more. */
+export type LostClaim = {
+  readonly operation: string;
+  readonly fingerprintVersion: number;
+  readonly fingerprint: string;
+  readonly members: MemberHashes;
+  readonly object: string;
+  readonly createdAtMs: number;
+  readonly expiresAtS: number;
+  readonly forgetAtS: number;
 };
 
 /**
@@ -81,6 +96,7 @@ export const settlementStatements = (
 ): Sql[] => {
   const keys = JSON.stringify(settlements.map(({ key }) => key));
   return [
+    ...writtenAgain(settlements, nowMs),
     auditOfSettlements(
       tenant,
       settlements.map((one) => auditedAs(one, nowMs)),
@@ -88,6 +104,42 @@ export const settlementStatements = (
     ...settlements.flatMap(togetherWith),
     ...changes(settlements),
     sql`SELECT key, nonce FROM journal WHERE tenant = ${tenant} AND key IN (SELECT value FROM json_each(${keys}))`,
+  ];
+};
+
+/**
+ * Claims that the database has lost, in flight once more, so that what settles a row settles these like all others. Never
+ * over a row that is there, whosever it is; and never of a claim that a person has decided about, because that word may
+ * have set the key free since this was sent. Its audit row says that it is no new claim, so the trigger's is left out.
+ */
+const writtenAgain = (settlements: readonly Settlement[], nowMs: number): Sql[] => {
+  const lost = settlements.flatMap(({ tenant, key, nonce, attempt, lost: claim }) =>
+    claim === undefined
+      ? []
+      : [
+          {
+            ...claim,
+            tenant,
+            key,
+            nonce,
+            attempt,
+            members: JSON.stringify(claim.members),
+            keyHash: keyHash(tenant, key),
+          },
+        ],
+  );
+  if (lost.length === 0) return [];
+  const isLost = sql`NOT EXISTS (SELECT 1 FROM journal AS j WHERE j.tenant = c.value ->> 'tenant' AND j.key = c.value ->> 'key')
+  AND NOT EXISTS (SELECT 1 FROM resolutions AS r WHERE r.tenant = c.value ->> 'tenant' AND r.key = c.value ->> 'key' AND r.nonce = c.value ->> 'nonce')`;
+  const claims = JSON.stringify(lost);
+  return [
+    auditOfRowsWrittenAgain(claims, isLost, nowMs),
+    sql`INSERT INTO journal (tenant, key, operation, fingerprint_version, fingerprint, members, object, nonce, attempt, state,
+  created_at_ms, expires_at_s, forget_at_s, status, actor, request_id)
+SELECT c.value ->> 'tenant', c.value ->> 'key', c.value ->> 'operation', c.value ->> 'fingerprintVersion', c.value ->> 'fingerprint',
+  c.value ->> 'members', c.value ->> 'object', c.value ->> 'nonce', c.value ->> 'attempt', 'in-flight', c.value ->> 'createdAtMs',
+  c.value ->> 'expiresAtS', c.value ->> 'forgetAtS', 200, ${BY_SERVICE.actor}, ''
+FROM json_each(${claims}) AS c WHERE ${isLost} ON CONFLICT (tenant, key) DO NOTHING`,
   ];
 };
 

@@ -1,8 +1,10 @@
 /** The journal's claim for a call to an upstream: it holds nothing, and has no answer of its own. */
+import type { LostClaim } from "../journal/settlements.ts";
 import type { Submission } from "../journal/submission.ts";
 import { wholeSeconds } from "../kernel/clock.ts";
 import { COMMIT_BUDGET_MS } from "../kernel/limits.ts";
 import type { UpstreamCall } from "./exchange-call.ts";
+import type { Exchange } from "./exchange-record.ts";
 
 /** About what a claim adds to a batch, bytes. */
 const CLAIM_BYTES = 2_000;
@@ -36,5 +38,26 @@ export const claimOfCall = (call: UpstreamCall, nowMs: number): Submission => {
     // It has no guards, and nothing that a constraint could refuse but the row itself.
     refusalDocument: (code, detail) => ({ code, status: 500, detail: detail ?? code }),
     refusalOf: () => "operation-failed",
+  };
+};
+
+/**
+ * The same claim, from what the object keeps of it: for a database that was restored to before it. Undefined for an
+ * operation's: what the operation did in the database is gone with its row, and a row that says it was done would be a
+ * lie in the books. And for one that is past being remembered.
+ */
+export const lostClaimOf = (exchange: Exchange, nowMs: number): LostClaim | undefined => {
+  const { work, route, fingerprintVersion, fingerprint, members, object } = exchange;
+  const { createdAtMs, expiresAtS, forgetAtS } = exchange;
+  if (work !== null || forgetAtS <= wholeSeconds(nowMs)) return undefined;
+  return {
+    operation: operationOf(route),
+    fingerprintVersion,
+    fingerprint,
+    members,
+    object,
+    createdAtMs,
+    expiresAtS,
+    forgetAtS,
   };
 };

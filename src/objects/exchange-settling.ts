@@ -5,7 +5,8 @@
  *
  * An outcome of an external effect is valid whatever `RESTORE_EPOCH` says: a restored database has forgotten the row,
  * but the upstream has not forgotten the effect. What the object has is then all that keeps the call from being made
- * again.
+ * again, so it writes the row again: another object that is asked for the key must find it. Not that of an operation,
+ * whose effects in the database are gone with the row: somebody has to look, and is told.
  */
 import type { Clock } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
@@ -19,6 +20,7 @@ import {
 import { withTimeout } from "../kernel/timeout.ts";
 import { classifyFailure, type Database } from "../journal/database.ts";
 import { type Settlement, settleRecords } from "../journal/settlements.ts";
+import { lostClaimOf } from "./exchange-claim.ts";
 import type { Chore, Exchange } from "./exchange-record.ts";
 import type { ExternalSteps } from "./external-steps.ts";
 import type { Exchanges } from "./exchanges.ts";
@@ -42,6 +44,9 @@ export const postponed = (
   firstMs: number,
   maxMs: number,
 ): Chore => ({ tries: tries + 1, dueAtMs: nowMs + Math.min(firstMs * 2 ** tries, maxMs) });
+
+/** What the journal does not say yet. */
+type Open = { readonly exchange: Exchange; readonly settlement: Settlement };
 
 export class Settling {
   readonly #setup: SettlingSetup;
@@ -104,7 +109,7 @@ export class Settling {
 
   async #settle(keys: readonly string[]): Promise<void> {
     const { exchanges, databaseFor } = this.#setup;
-    const open = keys.flatMap((key) => {
+    const open = keys.flatMap((key): Open[] => {
       const exchange = exchanges.find(key);
       const settlement = exchange === undefined ? undefined : this.#settlementOf(exchange);
       return exchange === undefined || settlement === undefined ? [] : [{ exchange, settlement }];
@@ -112,21 +117,40 @@ export class Settling {
     const [first] = open;
     if (first === undefined) return;
     const db = await databaseFor(first.settlement.tenant);
-    const settlements = open.map(({ settlement }) => settlement);
-    const nonces = await withTimeout(
-      settleRecords(db, settlements, this.#setup.clock()),
-      SEND_TIMEOUT_MS,
-    );
+    const settled = async (sent: readonly Open[]): Promise<ReadonlyMap<string, string>> => {
+      const settlements = sent.map(({ settlement }) => settlement);
+      return withTimeout(settleRecords(db, settlements, this.#setup.clock()), SEND_TIMEOUT_MS);
+    };
+    const nonces = await settled(open);
     if (CRASH_POINTS) await crashPoint("exchange-final");
-    const done = open.filter(({ exchange }) => this.#isDone(exchange, nonces.get(exchange.key)));
-    if (done.length > 0) exchanges.settled(done.map(({ exchange }) => exchange));
+    const lost = open.flatMap((one) => this.#writingAgain(one, nonces.get(one.exchange.key)));
+    const keysLost = new Set(lost.map(({ exchange }) => exchange.key));
+    this.#took(
+      open.filter(({ exchange }) => !keysLost.has(exchange.key)),
+      nonces,
+    );
+    if (lost.length > 0) this.#took(lost, await settled(lost));
+  }
+
+  /** With the row that is to be written first; none if it is there, or is not ours to write. */
+  #writingAgain({ exchange, settlement }: Open, nonce: string | undefined): Open[] {
+    if (nonce !== undefined || exchange.state.kind === "free") return [];
+    const claim = lostClaimOf(exchange, this.#setup.clock());
+    if (claim === undefined) return [];
+    this.#setup.alert("row-written-again", { route: exchange.route, state: exchange.state.kind });
+    return [{ exchange, settlement: { ...settlement, lost: claim } }];
+  }
+
+  #took(sent: readonly Open[], nonces: ReadonlyMap<string, string>): void {
+    const done = sent.filter(({ exchange }) => this.#isDone(exchange, nonces.get(exchange.key)));
+    if (done.length > 0) this.#setup.exchanges.settled(done.map(({ exchange }) => exchange));
   }
 
   /** @param nonce of the claim whose row the journal has; undefined: it has none */
   #isDone(sent: Exchange, nonce: string | undefined): boolean {
     const { exchanges, alert } = this.#setup;
     const isOwn = nonce === sent.nonce;
-    // The row of this claim is gone, though it was not set free: the database was restored to before it.
+    // The database was restored to before this claim, and the row of an operation, or the key, is not this one's to write.
     if (sent.state.kind !== "free" && !isOwn) {
       alert("settlement-without-row", { route: sent.route, state: sent.state.kind });
     }
@@ -137,7 +161,7 @@ export class Settling {
   /** With what an operation does in the database; undefined if that cannot be told, or there is nothing to tell. */
   #settlementOf(exchange: Exchange): Settlement | undefined {
     const { exchanges, steps, clock, alert } = this.#setup;
-    const settlement = settlementOf(exchange);
+    const settlement = settlementOf(exchange, clock());
     const { work, key } = exchange;
     if (settlement === undefined || work === null) return settlement;
     try {
@@ -164,7 +188,7 @@ export class Settling {
 }
 
 /** What the journal is to say; undefined if it says so, or if there is nothing to say yet. */
-const settlementOf = (exchange: Exchange): Settlement | undefined => {
+const settlementOf = (exchange: Exchange, nowMs: number): Settlement | undefined => {
   const { tenant, key, nonce, state, resolution, settling } = exchange;
   if (settling === null) return undefined;
   const claim = { tenant, key, nonce, attempt: state.attempt, resolution };
@@ -175,7 +199,12 @@ const settlementOf = (exchange: Exchange): Settlement | undefined => {
     case "uncertain":
       return { ...claim, to: { state: "uncertain" } };
     case "free":
-      return { ...claim, to: { state: "free" } };
+      // A person's word is kept, also where the row that it is about is gone.
+      return {
+        ...claim,
+        to: { state: "free" },
+        lost: resolution === null ? undefined : lostClaimOf(exchange, nowMs),
+      };
     case "final":
       return {
         ...claim,

@@ -15,7 +15,7 @@ import {
 } from "../kernel/limits.ts";
 import type { Operation } from "../operations/define-operation.ts";
 import { advisor, UPSTREAMS } from "./advice.ts";
-import type { ExchangeEngineSetup } from "./exchange-engine.ts";
+import type { ExchangeSurroundings } from "./exchange-surroundings.ts";
 import { ExternalSteps } from "./external-steps.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
@@ -23,14 +23,14 @@ import { databaseFor } from "./tenant-database.ts";
 import { UpstreamAdvice } from "./upstream-advice.ts";
 
 /** What belongs to the object itself, and is shared with what else lives in it. */
-type Shared = Pick<ExchangeEngineSetup, "storage" | "alarm" | "commit" | "keepAlive" | "alert">;
+type Shared = Pick<ExchangeSurroundings, "storage" | "alarm" | "commit" | "keepAlive" | "alert">;
 
 export const exchangeSetup = (
   env: Bindings,
   settings: EngineSettings,
   operations: readonly Operation[],
   shared: Shared,
-): ExchangeEngineSetup => {
+): ExchangeSurroundings => {
   const upstreams = new UpstreamAdvice(advisor, () => {
     const told = advisor.exchange(UPSTREAMS, env.ADVISOR);
     if (told !== undefined) shared.keepAlive(told);
@@ -39,6 +39,7 @@ export const exchangeSetup = (
     ...shared,
     databaseFor: (tenant) => databaseFor(env, settings, tenant),
     databaseBytesMax: settings.DATABASE_BYTES_MAX,
+    epoch: settings.RESTORE_EPOCH,
     send: (upstream, request) => senderOf(env, upstream)(request),
     post: (request) => fetch(request),
     forward: (object, call) =>

@@ -39,14 +39,17 @@ type ExchangeChange = (
 
 export class Exchanges {
   readonly #storage: ExchangeStorage;
+  readonly #epoch: number;
   /** Rows by their very text, read or written lately: parsing one again is the dearest part of reading it. */
   readonly #parsed = new BoundedMap<string, ExchangeText>(EXCHANGE_FLIGHTS_MAX);
   /** The text of what was read or written: what is stored is what somebody holds if it has this very text. */
   readonly #texts = new WeakMap<Exchange, string>();
   #hasTables: boolean | undefined;
 
-  constructor(storage: ExchangeStorage) {
+  /** @param epoch how often the database was restored; see `RESTORE_EPOCH` */
+  constructor(storage: ExchangeStorage, epoch = 0) {
     this.#storage = storage;
+    this.#epoch = epoch;
   }
 
   /** Throws if storage cannot be read: what is not known must not be taken for unused. */
@@ -118,6 +121,53 @@ export class Exchanges {
       "UPDATE exchanges SET settle_at_ms = NULL, settle_tries = 0, due_at_ms = settled_due_ms FROM json_each(?) AS c WHERE exchanges.key = c.value ->> 0 AND mark = c.value ->> 1 AND settle_at_ms IS NOT NULL",
       JSON.stringify(sent.map((exchange) => [exchange.key, markOf(exchange)])),
     );
+  }
+
+  /** The journal is told of it once more, if it is closed. */
+  settleAnew(key: string, nowMs: number): void {
+    if (this.#tablesExist()) this.#settleAnew("key = ?", nowMs, key);
+  }
+
+  /**
+   * The same for all that is closed, once for each time that the database was restored. Whether that was now; it is
+   * remembered in the turn of the call.
+   */
+  settleAnewIfRestored(nowMs: number): boolean {
+    if (this.#epoch === 0 || !this.#tablesExist()) return false;
+    return this.#storage.transactionSync(() => {
+      if (!this.#isFirstInEpoch()) return false;
+      this.#settleAnew("true", nowMs);
+      return true;
+    });
+  }
+
+  #settleAnew(which: "key = ?" | "true", nowMs: number, ...values: readonly string[]): void {
+    this.#storage.sql.exec(
+      `UPDATE exchanges SET settled_due_ms = due_at_ms, settle_at_ms = ?, due_at_ms = ? WHERE settle_at_ms IS NULL AND (mark LIKE '% final' OR mark LIKE '% uncertain') AND ${which}`,
+      nowMs,
+      nowMs,
+      ...values,
+    );
+  }
+
+  /** Remembers it. An object that has never seen another one than 0 has no table for it. */
+  #isFirstInEpoch(): boolean {
+    const { sql } = this.#storage;
+    sql.exec("CREATE TABLE IF NOT EXISTS exchange_epoch (epoch INTEGER NOT NULL)");
+    const [seen] = sql.exec<{ epoch: number }>("SELECT epoch FROM exchange_epoch").toArray();
+    if (seen !== undefined && seen.epoch >= this.#epoch) return false;
+    sql.exec("DELETE FROM exchange_epoch");
+    sql.exec("INSERT INTO exchange_epoch (epoch) VALUES (?)", this.#epoch);
+    return true;
+  }
+
+  /** Of the outcome nothing is left but what a tombstone needs. */
+  strip(exchange: Exchange, left: "erased" | "expired"): void {
+    this.update(exchange, (now) => ({
+      exchange: { ...now, left, members: {}, answer: null, unstored: null, telling: null },
+      bytes: null,
+    }));
+    this.removeChunks(exchange.key);
   }
 
   /** With all that is kept of it. */
@@ -264,6 +314,7 @@ export class Exchanges {
     sql.exec(
       "CREATE TABLE IF NOT EXISTS exchange_chunks (key TEXT NOT NULL, place INTEGER NOT NULL, bytes BLOB NOT NULL, PRIMARY KEY (key, place)) WITHOUT ROWID",
     );
+    if (this.#epoch > 0) this.#isFirstInEpoch();
     // A transaction that fails undoes them, and then it is asked anew.
     this.#hasTables = undefined;
   }

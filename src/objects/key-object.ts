@@ -15,7 +15,8 @@ import type { Erasure, KeyCall, KeyReply, KeyStatus, Redrive, RedriveBy } from "
 import { Alarm } from "./alarm.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { keyReplyOf, operationCallOf } from "./operation-exchange.ts";
-import { ExchangeEngine, type ExchangeEngineSetup } from "./exchange-engine.ts";
+import { ExchangeEngine } from "./exchange-engine.ts";
+import type { ExchangeSurroundings } from "./exchange-surroundings.ts";
 import { exchangeSetup } from "./exchange-setup.ts";
 import { type EngineStorage, KeyEngine } from "./key-engine.ts";
 import { databaseFor } from "./tenant-database.ts";
@@ -66,7 +67,7 @@ export type KeyObjectParts = {
   /** Puts something around the object's storage. */
   readonly storage?: (real: EngineStorage) => EngineStorage;
   /** Puts something in place of parts of the gateway's surroundings. */
-  readonly exchanges?: (real: ExchangeEngineSetup) => ExchangeEngineSetup;
+  readonly exchanges?: (real: ExchangeSurroundings) => ExchangeSurroundings;
 };
 
 /** The class to export and bind as `KEY_OBJECT`, for these operations. */

@@ -268,6 +268,30 @@ describe("our own routes", () => {
     expect((await ask("/_latchkey/problems/outcome-uncertain")).status).toBe(200);
   });
 
+  it("the OpenAPI document says how a caller shows who it is, and each way that it says opens its keys", async () => {
+    type Security = readonly Record<string, unknown>[];
+    const document = (await (await ask("/_latchkey/openapi.json")).json()) as {
+      readonly security: Security;
+      readonly components: {
+        readonly securitySchemes: Record<string, { readonly type: string; readonly name?: string }>;
+      };
+      readonly paths: Record<string, Record<string, { readonly security?: Security }>>;
+    };
+    const { securitySchemes } = document.components;
+    const namesOf = (security: Security | undefined) => (security ?? []).flatMap(Object.keys);
+    expect(securitySchemes["gatewayToken"]?.name).toBe("Latchkey-Authorization");
+    expect(namesOf(document.security)).toEqual(["gatewayToken", "credentials"]);
+    const ofKeys = document.paths["/v1/idempotency-keys/{key}"]?.["get"];
+    const credentials = namesOf(ofKeys?.security)
+      .filter((name) => name.startsWith("upstream."))
+      .map((name) => securitySchemes[name]?.name ?? "");
+    expect(credentials).toContain("authorization");
+    for (const name of credentials) {
+      const headers = { [name]: "a credential" };
+      expect((await ask("/_latchkey/v1/idempotency-keys/1", { headers })).status).toBe(200);
+    }
+  });
+
   it("what is not there is not the upstream's", async () => {
     const before = upstream.calls();
     const response = await ask("/_latchkey/nothing", { method: "POST" });

@@ -1,7 +1,7 @@
 /**
  * An API behind the gateway, outside the Worker under test: it counts every call that it carries out, by key, and lives
  * on when objects die. POST carries out, or with a key that it honours (`x-honours: true`) only the first time.
- * With `x-fail` it answers 500. GET /status/{key} tells of a key; GET /count/{key} how often it was carried out.
+ * With `x-fail` it answers 500, with `x-bytes: N` that many bytes. GET /status/{key} tells of a key; GET /count/{key} how often it was carried out.
  */
 import { Response, type Request } from "miniflare";
 
@@ -21,6 +21,9 @@ export const upstreamService = () => {
     if (request.headers.has("x-fail")) return new Response("failed", { status: 500 });
     const count = effects.get(key) ?? 0;
     if (count === 0 || request.headers.get("x-honours") !== "true") effects.set(key, count + 1);
-    return Response.json({ made: key });
+    const bytes = request.headers.get("x-bytes");
+    return bytes === null
+      ? Response.json({ made: key })
+      : new Response(Uint8Array.from({ length: Number(bytes) }, (_, at) => (at * 31) % 251));
   };
 };

@@ -60,10 +60,15 @@ const addressed = (call: ExchangeCall, keyObjects: number | "per-key" = 1): Exch
   object: objectFor(call.tenant, call.key, keyObjects),
 });
 
-const callTo = (tenant: string, options: ExchangeCallOptions = {}): ExchangeCall => {
+/** @param more headers, for the API behind */
+const callTo = (
+  tenant: string,
+  options: ExchangeCallOptions = {},
+  more: readonly (readonly [name: string, value: string])[] = [],
+): ExchangeCall => {
   const call = exchangeCall(tenant, options);
   const honours = String(call.policy.honoursKey);
-  const headers = [...call.request.headers, ["x-honours", honours] as const];
+  const headers = [...call.request.headers, ["x-honours", honours] as const, ...more];
   return addressed({ ...call, request: { ...call.request, headers } });
 };
 
@@ -185,6 +190,29 @@ describe("49: KEY_OBJECTS changed", () => {
     expect(await send(elsewhere)).toMatchObject({ status: 200, replayed: true });
     const other = { ...elsewhere, fingerprint: "another" };
     expect(verdict(await send(other))).toBe("idempotency-key-reused");
+    expect(await countOf(first)).toBe(1);
+  });
+});
+
+describe("49: KEY_OBJECTS changed, and an answer of many chunks", () => {
+  it("49, 64: reaches who is sent on from another object byte for byte, while it is made and afterwards", async () => {
+    const length = 3 * 1024 * 1024 + 7;
+    const first = callTo(tenantOf(), { waitMs: 20_000 }, [["x-bytes", String(length)]]);
+    const elsewhere = addressed(first, "per-key");
+    expect(elsewhere.object).not.toBe(first.object);
+    armed = "exchange-answered";
+    const leader = send(first);
+    await until(() => reached === 1);
+    const waiting = send(elsewhere);
+    await scheduler.wait(50);
+    armed = undefined;
+
+    const expected = Uint8Array.from({ length }, (_, at) => (at * 31) % 251);
+    for (const heard of [await leader, await waiting, await send(elsewhere)]) {
+      if (heard.kind !== "answer") throw new Error(`Not an answer but ${verdict(heard)}.`);
+      expect(heard.body.byteLength).toBe(length);
+      expect(heard.body.every((byte, at) => byte === expected[at])).toBe(true);
+    }
     expect(await countOf(first)).toBe(1);
   });
 });

@@ -4,9 +4,12 @@ import { env } from "cloudflare:workers";
 import { SignJWT } from "jose";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { createApp, createMount } from "../../src/app.ts";
+import type { HostCaller } from "../../src/http/host-authentication.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import { keyObjectNamed, objectFor } from "../../src/objects/routing.ts";
-import { exchangeCall, type Heard, heardOf } from "./support/exchanges.ts";
+import type { Operation } from "../../src/operations/define-operation.ts";
+import { operations } from "../../src/operations/registry.ts";
+import { exchangeCall, type Heard, heardOf, rowOf } from "./support/exchanges.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
@@ -150,17 +153,63 @@ describe("uncertain keys", () => {
     });
   });
 
-  it("an app whose host says who calls has none of this", async () => {
-    const mount = createMount({
-      operations: [],
-      queries: [],
-      host: { authenticate: () => ({ tenant: "t", scopes: ["ops:read", "ops:act"] }) },
+  describe("in a host that says who calls", () => {
+    const OWN_EXTERNAL = operations.filter(({ external }) => external !== null);
+    const hosted = async (
+      caller: HostCaller,
+      path: string,
+      body?: unknown,
+      of: readonly Operation[] = OWN_EXTERNAL,
+    ) => {
+      const mount = createMount({
+        operations: of,
+        queries: [],
+        host: { authenticate: () => caller },
+      });
+      const response = await mount.fetch(
+        new Request(`https://host.test${path}`, {
+          method: body === undefined ? "GET" : "PUT",
+          headers: { "content-type": "application/json" },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        }),
+        env,
+        createExecutionContext(),
+      );
+      return response.status;
+    };
+    const list = "/v1/ops/uncertain-keys";
+    const body = { outcome: "not-executed", reason };
+
+    it("are shown and resolved as the host says of its staff, and kept with the name", async () => {
+      const [, , call] = calls;
+      if (call === undefined) throw new Error("There is no uncertain key.");
+      const staff = { tenant: "staff", scopes: [], subject: "ada" };
+      expect(await hosted({ ...staff, operator: "read" }, list)).toBe(200);
+      expect(await hosted({ ...staff, operator: "read" }, pathOf(call), body)).toBe(403);
+      expect(await hosted({ ...staff, operator: "act" }, pathOf(call), body)).toBe(200);
+      const kept = await env.DB.prepare("SELECT decided_by FROM resolutions WHERE key = ?")
+        .bind(call.key)
+        .first();
+      expect(kept).toEqual({ decided_by: "host/ada" });
+      expect(await rowOf(call)).toBeNull();
     });
-    const response = await mount.fetch(
-      new Request("https://host.test/v1/ops/uncertain-keys"),
-      env,
-      createExecutionContext(),
-    );
-    expect(response.status).toBe(404);
+
+    it("are nobody's by scopes alone, whatever a tenant's token says", async () => {
+      const caller = { tenant: "t", scopes: ["ops:read", "ops:act", "operator", "act"] };
+      expect(await hosted(caller, list)).toBe(403);
+      const [call] = calls;
+      if (call === undefined) throw new Error("There is no uncertain key.");
+      expect(await hosted(caller, pathOf(call), body)).toBe(403);
+    });
+
+    it("are nobody's who is not named", async () => {
+      expect(await hosted({ tenant: "staff", scopes: [], operator: "act" }, list)).toBe(403);
+    });
+
+    it("are not there where no operation has an external step", async () => {
+      expect(await hosted({ tenant: "t", scopes: [], operator: "act" }, list, undefined, [])).toBe(
+        404,
+      );
+    });
   });
 });

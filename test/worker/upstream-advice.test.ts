@@ -33,6 +33,7 @@ const experienced = () => {
       key: crypto.randomUUID(),
       upstream: UPSTREAM,
       startedAtMs: time.clock(),
+      endedAtMs: time.clock(),
       failure,
       hintMs: undefined,
       leftMs: 600_000,

@@ -147,17 +147,18 @@ describe("what is ours to answer for", () => {
       }
       const health = new UpstreamAdvice(advisor);
       expect(health.isDown("service:UPSTREAM")).toBe(true);
-      let settlement: HeldBatch | undefined;
+      const settlements: HeldBatch[] = [];
       upstream.answer = () => {
         // The next batch of this object is the one that settles it.
-        settlement = object.db.hold();
+        settlements.push(object.db.hold());
         return Response.json({ id: "tr_1", state: "paid" }, { status: 200 });
       };
       for (let i = 0; i < 6 && health.isDown("service:UPSTREAM"); i++) {
         object.time.advance(10_000);
-        settlement = undefined;
+        const before = settlements.length;
         const heard = object.exchange(payout(tenant, 10));
-        await until(() => settlement !== undefined);
+        await until(() => settlements.length > before);
+        const settlement = settlements.at(-1);
         await settlement?.arrived();
         object.time.advance(settlesInMs);
         settlement?.release();

@@ -89,47 +89,6 @@ describe("claims in one statement", () => {
     expect(left(together)).toEqual(left(alone));
   });
 
-  it("give each send its own result, with taken keys, second deliveries and own statements between", () => {
-    const sends = NASTY.map(send);
-    const db = new Sqlite();
-    // Every third is taken by somebody else, every fifth was delivered before.
-    sends.forEach((one, i) => {
-      if (i % 3 === 0) db.batch(statementsOf({ ...one, nonce: `other-${i}` }));
-      else if (i % 5 === 0) db.batch(statementsOf(one));
-    });
-    const mixed = sends.map((one, i): Send =>
-      i % 4 === 1
-        ? {
-            ...one,
-            submission: {
-              ...one.submission,
-              plan: { ...one.submission.plan, guards: [{ holds: "never", refusal: "no" }] },
-              refusalDocument: (code) => ({ code, status: 409, who: one.nonce }),
-            },
-          }
-        : one,
-    );
-    const audits = () => db.rows(sql`SELECT COUNT(*) AS n FROM audit`)[0]?.["n"];
-    const before = Number(audits());
-    const batch = batchOf(mixed);
-    const results = db
-      .batch(batch.statements)
-      .map((rows) => ({ results: rows }) as unknown as D1Result);
-    let made = 0;
-    batch.resultsOf(results).forEach(({ claimed }, i) => {
-      const row = claimed as Record<string, unknown> | undefined;
-      if (i % 3 === 0) return expect(row).toBeUndefined();
-      expect(row).toBeDefined();
-      if (i % 5 === 0) return undefined;
-      made += 1;
-      if (i % 4 === 1)
-        expect(JSON.parse(String(row?.["body"]))).toMatchObject({ who: mixed[i]?.nonce });
-      else expect(row).toMatchObject({ refusal: null, nonce: mixed[i]?.nonce });
-      return undefined;
-    });
-    expect(Number(audits()) - before).toBe(made);
-  });
-
   it("of one key twice in a batch are one claim, and one audit row", () => {
     const one = send("same-key-0000000001", 0);
     const two = { ...one, nonce: "another" };

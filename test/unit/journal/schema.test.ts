@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { ENGINE_TABLES, NEWEST_MIGRATION } from "../../../src/journal/schema.ts";
+import { ENGINE_TABLES, EXCHANGE_TABLE, NEWEST_MIGRATION } from "../../../src/journal/schema.ts";
 import { RECORD_COLUMNS } from "../../../src/journal/statements.ts";
 import { sql, trusted } from "../../../src/kernel/sql.ts";
 import { migrations, Sqlite } from "../sqlite.ts";
@@ -18,17 +18,21 @@ it("the columns that a claim gives back are columns of the journal", () => {
   expect(() => new Sqlite().rows(sql`SELECT ${RECORD_COLUMNS} FROM journal`)).not.toThrow();
 });
 
+/** All that a host may need. */
+const TABLES = [...ENGINE_TABLES, EXCHANGE_TABLE];
+
 it("a host that applies only what the engine names has what the engine asks for", () => {
-  const db = new Sqlite(ENGINE_TABLES.map(({ file }) => file));
-  for (const { probe, finds } of ENGINE_TABLES) expect(db.rows(probe)).toHaveLength(finds ? 1 : 0);
+  const db = new Sqlite(TABLES.map(({ file }) => file));
+  for (const { probe, finds } of TABLES) expect(db.rows(probe)).toHaveLength(finds ? 1 : 0);
 });
 
 it("each of them is asked for: without it a host is told which", () => {
-  for (const [i, { probe, finds }] of ENGINE_TABLES.entries()) {
-    const db = new Sqlite(ENGINE_TABLES.slice(0, i).map(({ file }) => file));
-    const found = () => db.rows(probe).length;
-    if (finds) expect(found()).toBe(0);
-    else expect(found).toThrow(/no such (table|column)/);
+  for (const [i, { probe, finds }] of TABLES.entries()) {
+    const db = new Sqlite(TABLES.slice(0, i).map(({ file }) => file));
+    const ask = () => {
+      if (db.rows(probe).length === 0 && finds) throw new Error("no such trigger");
+    };
+    expect(ask).toThrow(/no such (table|column|trigger)/);
   }
 });
 

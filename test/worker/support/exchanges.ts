@@ -17,7 +17,8 @@ import type {
   ExchangeReply,
   UpstreamCall,
 } from "../../../src/objects/exchange-call.ts";
-import { ExchangeEngine, type ExchangeEngineSetup } from "../../../src/objects/exchange-engine.ts";
+import { ExchangeEngine } from "../../../src/objects/exchange-engine.ts";
+import type { ExchangeSurroundings } from "../../../src/objects/exchange-surroundings.ts";
 import { UpstreamAdvice } from "../../../src/objects/upstream-advice.ts";
 import { ExternalSteps } from "../../../src/objects/external-steps.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
@@ -35,7 +36,7 @@ export type ExchangeOptions = {
   /** The object whose storage is used: the same name again is its next life. */
   readonly object?: string;
   readonly storage?: (real: EngineStorage) => EngineStorage;
-  readonly parts?: Partial<ExchangeEngineSetup>;
+  readonly parts?: Partial<ExchangeSurroundings>;
   /** What the isolate has learned; nothing unless said. */
   readonly advisor?: Advisor;
   /** How the processors of operations are called. */
@@ -120,6 +121,7 @@ export class ExchangeIncarnation {
     const exchanges = new ExchangeEngine({
       databaseFor: () => Promise.resolve(db),
       databaseBytesMax: Number.POSITIVE_INFINITY,
+      epoch: 0,
       storage,
       alarm,
       commit: (database, submission) => keys.commit(database, submission),

@@ -9,6 +9,8 @@ export class FaultyStorage implements EngineStorage {
   broken = false;
   /** Whether only the alarm cannot be set. */
   alarmBroken = false;
+  /** Whether what is written in the turn of an intent cannot be flushed: known only after the write has returned. */
+  flushBroken = false;
   /** When the alarm seems to be set for, though it will not go off: until it is set anew. */
   lostAlarmAtMs: number | undefined;
   /** Tried, whether or not they failed. */
@@ -33,6 +35,7 @@ export class FaultyStorage implements EngineStorage {
     ): SqlStorageCursor<Row> => {
       const cursor = sql.exec<Row>(text, ...values);
       this.#statements.push({ text, cursor });
+      if (this.flushBroken && text.startsWith("INSERT INTO exchanges")) failAtCommit(sql);
       return cursor;
     };
     return Object.assign(Object.create(sql) as SqlStorage, { exec });
@@ -73,3 +76,12 @@ export class FaultyStorage implements EngineStorage {
     return this.#real;
   }
 }
+
+/** SQLite judges it when the turn's transaction commits, which the runtime does behind our back: that is the flush. */
+const failAtCommit = (sql: SqlStorage): void => {
+  sql.exec("CREATE TABLE IF NOT EXISTS parents (id INTEGER PRIMARY KEY)");
+  sql.exec(
+    "CREATE TABLE IF NOT EXISTS children (parent INTEGER NOT NULL REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED)",
+  );
+  sql.exec("INSERT INTO children (parent) VALUES (1)");
+};

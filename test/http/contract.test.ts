@@ -237,10 +237,10 @@ describe("paths, problems and pages", () => {
     expect(answer).toMatchObject({ status: 200, body: { status: "ok", faults: [] } });
   });
 
-  it("/openapi.json is public; every POST and PATCH in it but the advice, which changes nothing, requires the key and may answer 422, 423 and 503", async () => {
+  it("/openapi.json is public; every POST and PATCH of tenants in it but the advice, which changes nothing, requires the key and may answer 422, 423 and 503", async () => {
     const { paths } = await openApi();
     const keyed = Object.entries(paths)
-      .filter(([path]) => path !== "/v1/retry-advice")
+      .filter(([path]) => path !== "/v1/retry-advice" && !path.startsWith("/v1/ops/"))
       .flatMap(([, { post, patch }]) =>
         [post, patch].filter((operation) => operation !== undefined),
       );
@@ -251,6 +251,20 @@ describe("paths, problems and pages", () => {
       );
       const references = JSON.stringify(operation.parameters);
       expect(references).toMatch(/idempotency-?key/i);
+    }
+  });
+
+  it("an operator's action, too, requires a key, by which it is one however often it is sent", async () => {
+    const { paths } = await openApi();
+    const actions = Object.entries(paths)
+      .filter(([path]) => path.startsWith("/v1/ops/"))
+      .flatMap(([, { post, patch }]) => [post, patch].filter((one) => one !== undefined));
+    expect(actions.length).toBeGreaterThan(0);
+    for (const action of actions) {
+      expect(Object.keys(action.responses)).toEqual(
+        expect.arrayContaining(["400", "401", "403", "413", "415", "422", "503"]),
+      );
+      expect(JSON.stringify(action.parameters)).toMatch(/idempotency-?key/i);
     }
   });
 

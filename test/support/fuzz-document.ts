@@ -32,7 +32,10 @@ export type Documented = {
   /** Undefined for what is public. */
   readonly scope: string | undefined;
   /** Whether it takes an Idempotency-Key. */
+  /** Its outcome is kept for the key, and told to every retry. */
   readonly keyed: boolean;
+  /** It asks for a key; so does an operator's action, which is one of the audit log and no outcome of the journal. */
+  readonly asksForKey: boolean;
   readonly parameters: readonly Parameter[];
   readonly input: JsonSchema | undefined;
   /** Status of what succeeds: the one that is not 202. */
@@ -119,6 +122,7 @@ export class ApiDocument {
 
   #documented(path: string, method: string, one: z.output<typeof operation>): Documented {
     const parameters = one.parameters.map((given) => this.#parameter(given));
+    const asksForKey = parameters.some(({ name }) => name === "Idempotency-Key");
     return {
       id: one.operationId,
       method: method.toUpperCase(),
@@ -127,7 +131,8 @@ export class ApiDocument {
         one.security === undefined
           ? /Needs the scope `([a-z:]+)`/.exec(one.description)?.[1]
           : undefined,
-      keyed: parameters.some(({ name }) => name === "Idempotency-Key"),
+      keyed: asksForKey && !path.startsWith("/v1/ops/"),
+      asksForKey,
       parameters: parameters.filter((given) => given.in !== "header"),
       input: one.requestBody?.content["application/json"]?.schema,
       success: Number(

@@ -145,7 +145,7 @@ export const draftOf = (
         ? []
         : [["Authorization", `Bearer ${world.tokens.full}`] as const]),
       ...(operation.input === undefined ? [] : [["Content-Type", "application/json"] as const]),
-      ...(key === undefined ? [] : [["Idempotency-Key", key] as const]),
+      ...(operation.asksForKey ? [["Idempotency-Key", key ?? newFuzzKey(random)] as const] : []),
     ],
     body: json === undefined ? undefined : JSON.stringify(json),
     json,

@@ -51,7 +51,8 @@ export default defineConfig({
               // A second database, for tests that bind it as DB_1.
               d1Databases: { SECOND_DATABASE: "second" },
               // The API behind, for tests of the real objects: it outlives them, and counts what it carries out.
-              serviceBindings: { UPSTREAM: upstreamService() },
+              // What is learned of one that fails stays in the isolate, which all files share: it has a name of its own.
+              serviceBindings: { UPSTREAM: upstreamService(), FAILING_UPSTREAM: upstreamService() },
               bindings: {
                 TEST_MIGRATIONS: await readD1Migrations("migrations"),
                 // Fixed, so that a test may mint tokens and repeat a fingerprint. Worth nothing elsewhere.

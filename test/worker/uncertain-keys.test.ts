@@ -46,7 +46,8 @@ const send = async (call: ExchangeCall): Promise<Heard> =>
 
 /** A key whose upstream answered 500, and that nobody can ask about. */
 const uncertain = async (tenant: string): Promise<ExchangeCall> => {
-  const call = exchangeCall(tenant);
+  const upstream = { kind: "service", binding: "FAILING_UPSTREAM" } as const;
+  const call = exchangeCall(tenant, { policy: { upstream } });
   const made = {
     ...call,
     object: objectFor(tenant, call.key, 1),

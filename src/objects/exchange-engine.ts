@@ -27,6 +27,7 @@ import {
   EXCHANGE_REQUEST_BYTES_MAX,
   RETRY_AFTER_DEFAULT_MS,
 } from "../kernel/limits.ts";
+import { withTimeout } from "../kernel/timeout.ts";
 import { Attempts } from "./exchange-attempt.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { Care } from "./exchange-care.ts";
@@ -172,8 +173,9 @@ export class ExchangeEngine {
         if (call.detached && (exchange !== undefined || (await flight?.recorded) === true)) {
           return this.#standing.accepted(call.key);
         }
-        return decision.do === "wait"
-          ? this.#wait(call, call.waitMs)
+        if (decision.do === "wait") return this.#wait(call, call.waitMs);
+        return flight !== undefined && exchange === undefined
+          ? this.#besideClaim(call, flight)
           : this.#standing.inFlight(call.key);
       case "mismatch": {
         if (flight !== undefined && exchange === undefined) {
@@ -299,6 +301,21 @@ export class ExchangeEngine {
       flight: undefined,
       exchange,
     });
+  }
+
+  /**
+   * Beside the same request, which has no claim yet: until then nobody can tell whether the key is in flight, or has had
+   * its outcome long ago. That is known soon; if it is not, it is in flight.
+   */
+  async #besideClaim(call: ExchangeCall, flight: Flight): Promise<ExchangeReply> {
+    const calls = await withTimeout(flight.recorded, RETRY_AFTER_DEFAULT_MS).catch(() => true);
+    if (calls) return this.#standing.inFlight(call.key);
+    const reply = await flight.reply;
+    if (reply.kind === "problem" || reply.kind === "accepted") return reply;
+    // What is read once is the other's to read.
+    return reply.kind === "answer" && reply.body instanceof Uint8Array
+      ? { ...reply, replayed: true }
+      : this.#act(call);
   }
 
   async #wait(call: ExchangeCall, waitMs: number): Promise<ExchangeReply> {

@@ -178,6 +178,19 @@ describe("a payout", () => {
     expect(await standing(tenant)).toEqual(UNTOUCHED);
   });
 
+  it("62: that was refused is so for every retry, however many come at once: none hears that it is in flight", async () => {
+    const upstream = processor();
+    const object = incarnation({ upstream });
+    const tenant = await books();
+    const call = payout(tenant, { amountMinor: 1_001 });
+    const first = await object.exchange(call);
+
+    const retries = await Promise.all(Array.from({ length: 5 }, async () => object.exchange(call)));
+
+    expect(retries).toEqual(Array.from({ length: 5 }, () => ({ ...first, replayed: true })));
+    expect(upstream.calls).toBe(0);
+  });
+
   it("61: that is not valid, or has no processor, consumes no key", async () => {
     const upstream = processor();
     const tenant = await books();

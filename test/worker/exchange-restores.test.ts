@@ -16,6 +16,22 @@ const forget = async ({ tenant, key }: ExchangeCall): Promise<void> => {
   await env.DB.prepare("DELETE FROM journal WHERE tenant = ? AND key = ?").bind(tenant, key).run();
 };
 
+/** A call that is under way, and whose claim D1 has lost meanwhile. It hangs until the upstream is released. */
+const calledAndForgotten = async () => {
+  const upstream = new Upstream();
+  upstream.faults.push("hang");
+  const object = incarnation({ upstream });
+  const call = exchangeCall(tenantOf());
+  const first = object.exchange(call);
+  await untilCalled(call, upstream);
+  await forget(call);
+  return { upstream, object, call, first };
+};
+
+const untilCalled = async (call: ExchangeCall, upstream: Upstream): Promise<void> => {
+  while ((await rowOf(call)) === null || upstream.calls === 0) await scheduler.wait(1);
+};
+
 /** The whole row, but for who asked. */
 const wholeRowOf = async ({ tenant, key }: ExchangeCall) => {
   const row = await env.DB.prepare("SELECT * FROM journal WHERE tenant = ? AND key = ?")
@@ -70,7 +86,7 @@ describe("79: a claim that D1 has lost while the call was under way", () => {
         policy: { timeoutMs: state === "uncertain" ? 300 : 5_000 },
       });
       const first = object.exchange(call);
-      while ((await rowOf(call)) === null || upstream.calls === 0) await scheduler.wait(1);
+      await untilCalled(call, upstream);
       const claim = await wholeRowOf(call);
       await forget(call);
       if (state === "final") upstream.release();
@@ -97,13 +113,7 @@ describe("79: a claim that D1 has lost while the call was under way", () => {
   );
 
   it("79: is written once, however often its batch arrives, and with a lost answer too", async () => {
-    const upstream = new Upstream();
-    upstream.faults.push("hang");
-    const object = incarnation({ upstream });
-    const call = exchangeCall(tenantOf());
-    const first = object.exchange(call);
-    while ((await rowOf(call)) === null || upstream.calls === 0) await scheduler.wait(1);
-    await forget(call);
+    const { upstream, object, call, first } = await calledAndForgotten();
     object.db.next("none", "twice-lost");
     upstream.release();
     await first;
@@ -120,13 +130,7 @@ describe("79: a claim that D1 has lost while the call was under way", () => {
   });
 
   it("79: is not written over the row of another claim, and somebody is told", async () => {
-    const upstream = new Upstream();
-    upstream.faults.push("hang");
-    const object = incarnation({ upstream });
-    const call = exchangeCall(tenantOf());
-    const first = object.exchange(call);
-    while ((await rowOf(call)) === null || upstream.calls === 0) await scheduler.wait(1);
-    await forget(call);
+    const { upstream, object, call, first } = await calledAndForgotten();
     const other = incarnation({ upstream, time: object.time });
     expect(await other.exchange(call)).toMatchObject({ status: 201, replayed: false });
     await other.settled();
@@ -249,7 +253,7 @@ describe("79: what D1 has lost of keys that were settled", () => {
       env.FINGERPRINT_SECRET,
     );
     const first = object.exchange(call);
-    while ((await rowOf(call)) === null || upstream.calls === 0) await scheduler.wait(1);
+    await untilCalled(call, upstream);
     await forget(call);
     upstream.release();
 

@@ -5,9 +5,9 @@ import { type Experience, upstreamName } from "../gateway/origin-health.ts";
 import { type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { UPSTREAM_RETRY_AFTER_MS_MAX } from "../kernel/limits.ts";
-import { spool, type Spooled } from "./exchange-answer.ts";
 import type { ExchangeReply } from "./exchange-call.ts";
 import type { Changes } from "./exchange-change.ts";
+import { hear } from "./exchange-hearing.ts";
 import type { Outcomes } from "./exchange-outcome.ts";
 import type { Exchange } from "./exchange-record.ts";
 import type { ExchangeSurroundings } from "./exchange-surroundings.ts";
@@ -16,7 +16,7 @@ import type { Exchanges } from "./exchanges.ts";
 
 export type AttemptsSetup = Pick<
   ExchangeSurroundings,
-  "clock" | "alert" | "health" | "upstreams" | "send" | "keptHeaders" | "pauseBefore"
+  "clock" | "alert" | "health" | "upstreams" | "send" | "pauseBefore"
 > & {
   readonly exchanges: Exchanges;
   readonly changes: Changes;
@@ -32,55 +32,45 @@ export class Attempts {
 
   /** One call that is recorded and admitted, and what comes of it. */
   async send(exchange: Exchange, body: Uint8Array): Promise<ExchangeReply> {
-    const {
-      exchanges,
-      outcomes,
-      changes,
-      clock,
-      health,
-      upstreams,
-      send,
-      keptHeaders,
-      pauseBefore,
-      alert,
-    } = this.#setup;
+    const { exchanges, outcomes, changes, clock, health, upstreams, send, pauseBefore, alert } =
+      this.#setup;
     const { input, key, state } = exchange;
     if (input === null) throw new Error("The exchange is closed: its input is gone.");
     const { policy } = input;
     const upstream = upstreamName(policy.upstream);
     const { attempt } = state;
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(new Error("time-out")), policy.timeoutMs);
     const startedAtMs = clock();
-    let verdict: Verdict;
-    let hintMs: number | undefined;
-    let failure: Failure | undefined;
-    let outcome: { readonly response: Response; readonly spooled: Spooled } | undefined;
     let wasSent = false;
-    try {
-      // Parts of an answer that a try before has left behind.
-      if (state.sends > 1) exchanges.removeChunks(key);
-      const answered = send(policy.upstream, callRequest(exchange, body, limit.signal));
-      wasSent = true;
-      if (CRASH_POINTS) await crashPoint("exchange-sent");
-      const response = await answered;
-      verdict = verdictOn(response.status, policy, state.doubtful);
-      if (verdict !== "final") failure = { status: response.status, code: policy.route };
-      hintMs = retryAfterOf(response.headers, clock());
-      if (verdict === "final") {
-        outcome = { response, spooled: await spool(exchanges, key, response, policy.upstream) };
-      } else {
-        await response.body?.cancel().catch(() => undefined);
-      }
-    } catch (error) {
-      failure = { status: 0, code: limit.signal.aborted ? "timeout" : "reset" };
-      verdict = verdictOnFailure(wasSent);
-      alert("upstream-failed", { route: policy.route, upstream, verdict, error: String(error) });
-    } finally {
-      clearTimeout(timer);
-    }
+    const heard = await hear(exchanges, {
+      key,
+      upstream: policy.upstream,
+      timeoutMs: policy.timeoutMs,
+      call: async (signal) => {
+        // Parts of an answer that a try before has left behind.
+        if (state.sends > 1) exchanges.removeChunks(key);
+        const answered = send(policy.upstream, callRequest(exchange, body, signal));
+        wasSent = true;
+        if (CRASH_POINTS) await crashPoint("exchange-sent");
+        return answered;
+      },
+      isOutcome: (status) => verdictOn(status, policy, state.doubtful) === "final",
+    });
     // What becomes of it from here on is not the upstream's doing.
     const endedAtMs = clock();
+    let verdict: Verdict;
+    let failure: Failure | undefined;
+    let hintMs: number | undefined;
+    if (heard.kind === "broken") {
+      ({ failure } = heard);
+      verdict = verdictOnFailure(wasSent);
+      const { error } = heard;
+      alert("upstream-failed", { route: policy.route, upstream, verdict, error });
+    } else {
+      const { status, headers } = heard.response;
+      verdict = verdictOn(status, policy, state.doubtful);
+      if (heard.kind === "answer") failure = { status, code: policy.route };
+      hintMs = retryAfterOf(headers, endedAtMs);
+    }
     health.observe(upstream, experienceOf(failure), endedAtMs);
     const advisedMs = upstreams.ended({
       tenant: exchange.tenant,
@@ -94,21 +84,13 @@ export class Attempts {
       sendsLeft: policy.heal.attemptsMax - state.sends,
     });
     if (CRASH_POINTS) await crashPoint("exchange-answered");
-    if (outcome !== undefined) {
-      const { response, spooled } = outcome;
-      const headers = keptHeaders(response.headers, policy.keepHeaders);
-      try {
-        return await outcomes.store(exchange, { status: response.status, headers }, spooled, {
-          kind: spooled.kind === "whole" ? "judged" : "oversize",
-          attempt,
-          verdict,
-          pauseMs: 0,
-        });
-      } catch (error) {
-        // It was executed, and its answer is lost on us.
-        verdict = "maybe-executed";
-        alert("outcome-not-stored", { route: policy.route, error: String(error) });
-      }
+    if (heard.kind === "outcome") {
+      const kind = heard.spooled.kind === "whole" ? "judged" : "oversize";
+      const event = { kind, attempt, verdict, pauseMs: 0 } as const;
+      const reply = await outcomes.store(exchange, policy, heard, event);
+      if (reply !== undefined) return reply;
+      // It was executed, and its answer is lost on us.
+      verdict = "maybe-executed";
     }
     const soonestMs = advisedMs ?? pauseBefore(state.sends, policy.route);
     const pauseMs = Math.max(hintMs ?? 0, soonestMs);

@@ -2,6 +2,7 @@
  * Stores the outcome of a call, its own or one that was found by asking, and answers with what stands: the first one.
  * Durable before it is told, by the runtime's output gate.
  */
+import type { ExchangePolicy } from "../gateway/exchange.ts";
 import type { ExchangeEvent } from "../gateway/exchange-decision.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { Gather } from "../kernel/gather.ts";
@@ -9,6 +10,7 @@ import { GATHER_MOMENT_MS } from "../kernel/limits.ts";
 import { passedBody, type Spooled, storedBody } from "./exchange-answer.ts";
 import type { ExchangeReply } from "./exchange-call.ts";
 import { type Changes, closed, lifeOf, nextState } from "./exchange-change.ts";
+import type { HeardOutcome } from "./exchange-hearing.ts";
 import type { Exchange, StepWork } from "./exchange-record.ts";
 import type { Settling } from "./exchange-settling.ts";
 import type { Standing } from "./exchange-standing.ts";
@@ -19,7 +21,7 @@ import type { StepOutcome } from "./external-steps.ts";
 
 export type OutcomesSetup = Pick<
   ExchangeSurroundings,
-  "clock" | "alarm" | "alert" | "steps" | "pauseBefore"
+  "clock" | "alarm" | "alert" | "keptHeaders" | "steps" | "pauseBefore"
 > & {
   readonly exchanges: Exchanges;
   readonly changes: Changes;
@@ -27,6 +29,8 @@ export type OutcomesSetup = Pick<
   readonly settling: Settling;
   readonly telling: Telling;
 };
+
+type OutcomeEvent = Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>;
 
 export class Outcomes {
   readonly #setup: OutcomesSetup;
@@ -36,12 +40,28 @@ export class Outcomes {
     this.#setup = setup;
   }
 
-  /** Stores an outcome, if it is the first, and answers with what stands. */
+  /** Stores an outcome, if it is the first, and answers with what stands. Undefined if storage does not take it. */
   async store(
+    exchange: Exchange,
+    { route, keepHeaders }: ExchangePolicy,
+    { response: { status, headers }, spooled }: HeardOutcome,
+    event: OutcomeEvent,
+  ): Promise<ExchangeReply | undefined> {
+    const { keptHeaders, alert } = this.#setup;
+    const answer = { status, headers: keptHeaders(headers, keepHeaders) };
+    try {
+      return await this.#store(exchange, answer, spooled, event);
+    } catch (error) {
+      alert("outcome-not-stored", { route, error: String(error) });
+      return undefined;
+    }
+  }
+
+  async #store(
     exchange: Exchange,
     answer: NonNullable<Exchange["answer"]>,
     spooled: Spooled,
-    event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
+    event: OutcomeEvent,
   ): Promise<ExchangeReply> {
     const { exchanges, standing, settling, telling, clock, alarm } = this.#setup;
     const { key, work } = exchange;
@@ -89,7 +109,7 @@ export class Outcomes {
     work: StepWork,
     status: number,
     spooled: Spooled,
-    event: Extract<ExchangeEvent, { kind: "judged" | "oversize" | "asked" }>,
+    event: OutcomeEvent,
   ): Promise<ExchangeReply> {
     const { exchanges, changes, standing, settling, telling, clock, alarm, steps, alert } =
       this.#setup;

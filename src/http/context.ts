@@ -3,6 +3,8 @@ import type { Context } from "hono";
 import { basePath } from "hono/route";
 import type { ProblemCode } from "../contract/problems.ts";
 import type { Bindings, EngineSettings } from "../env.ts";
+import { BoundedMap } from "../kernel/bounded-map.ts";
+import { PLACES_REMEMBERED } from "../kernel/limits.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Caller } from "./authentication.ts";
 
@@ -54,9 +56,26 @@ export const queryOf = (c: HttpContext): [name: string, value: string][] => {
 };
 
 /** Where this app is reached: the host, and the path at which another app mounts it; without a trailing slash. */
-export const originOf = (c: HttpContext): string =>
-  // A Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths.
-  (URL.parse(c.req.url)?.origin ?? "") + homeOf(c);
+export const originOf = (c: HttpContext): string => (placeOf(c)?.origin ?? "") + homeOf(c);
+
+/** Where a request arrived, without its path. */
+export type Place = Readonly<Pick<URL, "origin" | "protocol" | "host">>;
+
+/** Null: a Host that is no host makes a URL that cannot be parsed; a problem is still told, with paths. */
+export const placeOf = (c: HttpContext): Place | null => {
+  const { url } = c.req;
+  const start = /^[^:/?#]+:\/\/[^/?#]*/.exec(url)?.[0] ?? url;
+  const known = places.get(start);
+  if (known !== undefined) return known;
+  const parsed = URL.parse(start);
+  if (parsed === null) return null;
+  const { origin, protocol, host } = parsed;
+  places.set(start, { origin, protocol, host });
+  return { origin, protocol, host };
+};
+
+/** Parsing costs more than the rest of reading a request, and an isolate is reached by the same few names. */
+const places = new BoundedMap<string, Place>(PLACES_REMEMBERED);
 
 /** The path at which another app mounts this one; without a trailing slash, and empty at the root. */
 export const homeOf = (c: HttpContext): string =>

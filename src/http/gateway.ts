@@ -120,13 +120,14 @@ const exchange = async (
 const toResponse = (c: HttpContext, key: string, reply: ExchangeReply): Response => {
   if (reply.kind === "problem" || reply.kind === "accepted") return openReply(c, key, reply);
   const { status, body, expiresAtS } = reply;
-  const headers = new Headers(reply.headers.map(([name, value]) => [name, value]));
-  headers.set("Cache-Control", "no-store");
-  headers.set(IDEMPOTENCY_EXPIRES, httpDate(expiresAtS));
-  if (reply.kind === "answer" && reply.replayed) headers.set(IDEMPOTENT_REPLAYED, "true");
-  if (status >= 300) {
-    for (const [name, value] of Object.entries(shouldRetryHeaders(false))) headers.set(name, value);
-  }
+  // None of ours is among those that are kept: see gateway/headers.ts.
+  const headers = [
+    ...reply.headers.map(([name, value]): [string, string] => [name, value]),
+    ["Cache-Control", "no-store"] as [string, string],
+    [IDEMPOTENCY_EXPIRES, httpDate(expiresAtS)] as [string, string],
+  ];
+  if (reply.kind === "answer" && reply.replayed) headers.push([IDEMPOTENT_REPLAYED, "true"]);
+  if (status >= 300) headers.push(...Object.entries(shouldRetryHeaders(false)));
   // The Fetch standard allows no body with these, not even an empty one.
   return new Response(NULL_BODY_STATUSES.has(status) ? null : body, { status, headers });
 };

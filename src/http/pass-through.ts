@@ -11,7 +11,7 @@ import {
   returnedHeaders,
 } from "../gateway/headers.ts";
 import { upstreamUrl } from "../gateway/upstream-origin.ts";
-import type { HttpContext } from "./context.ts";
+import { type HttpContext, placeOf } from "./context.ts";
 import { problemResponse } from "./problem-response.ts";
 
 /**
@@ -68,11 +68,11 @@ const UNPROTECTED = { [LATCHKEY_PROTECTED]: "false" };
 
 /** Where the caller came from. The address is Cloudflare's word, and there is none elsewhere. */
 export const arrivalOf = (c: HttpContext): Arrival => {
-  const url = URL.parse(c.req.url);
+  const place = placeOf(c);
   return {
     address: c.req.header("CF-Connecting-IP") ?? null,
-    protocol: url?.protocol === "https:" ? "https" : "http",
-    host: url?.host ?? "",
+    protocol: place?.protocol === "https:" ? "https" : "http",
+    host: place?.host ?? "",
   };
 };
 

@@ -13,8 +13,8 @@
 import type { Clock } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import {
-  GATHER_MOMENT_MS,
-  GATHER_MOMENTS_MAX,
+  GATHER_CALLS,
+  GATHER_MS,
   GROUP_BYTES_MAX,
   GROUP_LONG_BYTES_MAX,
   GROUP_LONG_STATEMENTS_MAX,
@@ -26,6 +26,7 @@ import {
   SEND_TIMEOUT_MS,
   SHORT_STATEMENTS_MAX,
 } from "../kernel/limits.ts";
+import { Moment } from "../kernel/moment.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { noteFailure, noteSize } from "./capacity.ts";
 import {
@@ -76,6 +77,7 @@ export class GroupCommit {
   #running = false;
   /** How many callers were at it at once: the last group, and who had queued while it was under way. */
   #overlapping = 1;
+  readonly #moment = new Moment();
 
   constructor(setup: GroupCommitSetup) {
     this.#setup = setup;
@@ -99,6 +101,7 @@ export class GroupCommit {
       };
       this.#queue.push(pending);
       if (!this.#running) void this.#run();
+      else if (!this.#isGathering()) this.#moment.end();
     });
   }
 
@@ -106,10 +109,7 @@ export class GroupCommit {
     this.#running = true;
     try {
       while (this.#queue.length > 0) {
-        for (let moments = 0; moments < GATHER_MOMENTS_MAX && this.#isGathering(); moments++) {
-          // The runtime's time, not the engine's: nothing depends on how long a moment is.
-          await scheduler.wait(GATHER_MOMENT_MS);
-        }
+        if (this.#isGathering()) await this.#moment.last(GATHER_MS);
         const group = this.#takeGroup();
         const takenAtMs = this.#setup.clock();
         this.#setup.sending?.(group.map(({ queuedAtMs }) => takenAtMs - queuedAtMs));
@@ -127,10 +127,14 @@ export class GroupCommit {
 
   /**
    * Callers that were answered together come back together, but one after the other: to send the first of them alone
-   * would make the rest wait for a batch of one.
+   * would make the rest wait for a batch of one. Those that call an upstream come back when it lets them: how many have
+   * overlapped says nothing of how many come now, and to bring all of them together would keep them in step.
    */
   #isGathering(): boolean {
-    return this.#queue.length < Math.min(this.#overlapping, GROUP_OPERATIONS_MAX);
+    if (this.#overlapping === 1) return false;
+    const calls = this.#queue[0]?.submission.opens === true;
+    const enough = calls ? GATHER_CALLS : Math.min(this.#overlapping, GROUP_OPERATIONS_MAX);
+    return this.#queue.length < enough;
   }
 
   /**

@@ -31,10 +31,15 @@ export const KEY_LIFETIME_SECONDS_MAX = 30 * 24 * 60 * 60;
 
 /** A group amortises the round trip; past 64 the last caller waits longer than it gains. */
 export const GROUP_OPERATIONS_MAX = 64;
-/** The shortest that a timer can be: callers who overlap are read from their sockets within two or three. */
-export const GATHER_MOMENT_MS = 1;
-/** Much less than a batch takes, which is what a caller who missed this one would wait for. */
-export const GATHER_MOMENTS_MAX = 3;
+/** How long a group waits for callers who overlapped before. Much less than a batch takes, which is what a caller who missed this one would wait for. */
+export const GATHER_MS = 3;
+/**
+ * Calls to an upstream that are enough for a group, of claims or of outcomes. Most of what a batch costs is shared by then;
+ * more would bring callers into step, who then wait for the upstream all at once, and all at once for us.
+ */
+export const GATHER_CALLS = 6;
+/** The shortest that a timer can be: answers that came together are read from their sockets within one or two. */
+export const OUTCOME_GATHER_MS = 1;
 /** Half of D1's 1,000 queries an invocation: a split or a re-send of the group still fits. */
 export const GROUP_STATEMENTS_MAX = 500;
 /** What a group holds of long operations together: two orders of 50 lines, so that a short one waits for four at most. */
@@ -149,6 +154,10 @@ export const GATEWAY_RESPONSE_BYTES_MAX = 8 * 1024 * 1024;
 export const ANSWER_CHUNK_BYTES = 256 * 1024;
 /** Exchanges under way in one object: each holds a chunk of its answer, together 32 MB of the object's 128. */
 export const EXCHANGE_FLIGHTS_MAX = 128;
+/** Exchanges that an object remembers, as text and as answers: retries come soon, and reading is the dearest part of a replay. */
+export const EXCHANGES_REMEMBERED = 1_024;
+/** Size of such a one, answer and all: usual ones have one or two thousand characters. All of them together take some 32 MB at most. */
+export const EXCHANGE_REMEMBERED_MAX = 8_192;
 /** And their requests together; the rest of the memory is for everything else. */
 export const EXCHANGE_REQUEST_BYTES_MAX = 32 * 1024 * 1024;
 /** Calls of one object to one upstream at a time: a slow upstream leaves half of the flights to the others. */
@@ -168,8 +177,8 @@ export const ALARM_OVERDUE_MS = 20_000;
 export const EXCHANGES_PER_ALARM_MAX = 64;
 /** What one alarm waits for its heals. They go on by themselves; what else is due must not wait for a slow upstream. */
 export const EXCHANGE_ALARM_MS = 20_000;
-/** How long outcomes are gathered for the journal under load: a batch costs the same for one as for 64. Only the callers of external steps wait for it. */
-export const SETTLE_GATHER_MS = 50;
+/** How long outcomes are gathered for the journal under load, unless there are 64, or one that a caller waits for: a batch costs nearly the same for one as for 64. */
+export const SETTLE_GATHER_MS = 200;
 /** When an outcome that the journal has not taken is sent again; doubled up to the pause's maximum. */
 export const SETTLE_PAUSE_MS = 5_000;
 /** Answers of 429 in a row after which an upstream is left alone for a while: fewer could be one client's burst. */
@@ -195,6 +204,8 @@ export const REASON_LENGTH_MAX = 1_000;
 export const DATABASE_BYTES_MAX_DEFAULT = 9_500_000_000;
 /** Before a request that met a full database is worth repeating: room comes from a sweep or an operator. */
 export const RETRY_FULL_MS = 60_000;
+/** Hosts that an isolate remembers to have been reached by: one name and port, or the few of its aliases. */
+export const PLACES_REMEMBERED = 100;
 /** Tenants whose database an isolate remembers; each is two short texts. */
 export const ASSIGNED_TENANTS_MAX = 10_000;
 

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Upstream } from "../gateway/exchange.ts";
 import { ANSWER_CHUNK_BYTES, GATEWAY_RESPONSE_BYTES_MAX } from "../kernel/limits.ts";
+import type { Exchange } from "./exchange-record.ts";
 import type { Exchanges } from "./exchanges.ts";
 
 type ByteReader = {
@@ -100,10 +101,12 @@ const joined = (pieces: readonly Uint8Array[], size: number): Uint8Array => {
 /** A stored answer: at once if it is small, else read from its rows as fast as the caller takes it. */
 export const storedBody = (
   exchanges: Exchanges,
-  key: string,
+  exchange: Exchange,
 ): Uint8Array | ReadableStream<Uint8Array> => {
-  const first = exchanges.chunk(key, 0);
-  if (first === undefined) return exchanges.bytes(key);
+  const bytes = exchanges.answerOf(exchange);
+  const { key } = exchange;
+  // Beside chunks there are none, as there are of an answer without a body.
+  if (bytes.byteLength > 0 || exchanges.chunk(key, 0) === undefined) return bytes;
   let place = 0;
   return new ReadableStream({
     type: "bytes",

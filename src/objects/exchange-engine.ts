@@ -145,7 +145,7 @@ export class ExchangeEngine {
 
   #known(key: string): Known {
     const flight = this.#flights.find(key);
-    const exchange = this.#exchanges.find(key);
+    const exchange = this.#exchanges.findWithAnswer(key);
     const isOpen = exchange?.state.kind === "calling" || exchange?.state.kind === "paused";
     const knowledge: KeyKnowledge =
       flight !== undefined && (exchange === undefined || isOpen)

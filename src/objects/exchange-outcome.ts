@@ -6,7 +6,7 @@ import type { ExchangePolicy } from "../gateway/exchange.ts";
 import type { ExchangeEvent } from "../gateway/exchange-decision.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { Gather } from "../kernel/gather.ts";
-import { GATHER_MOMENT_MS } from "../kernel/limits.ts";
+import { GATHER_CALLS, OUTCOME_GATHER_MS } from "../kernel/limits.ts";
 import { passedBody, type Spooled, storedBody } from "./exchange-answer.ts";
 import type { ExchangeReply } from "./exchange-call.ts";
 import { type Changes, closed, lifeOf, nextState } from "./exchange-change.ts";
@@ -34,7 +34,7 @@ type OutcomeEvent = Extract<ExchangeEvent, { kind: "judged" | "oversize" | "aske
 
 export class Outcomes {
   readonly #setup: OutcomesSetup;
-  readonly #outcomes = new Gather(() => scheduler.wait(GATHER_MOMENT_MS));
+  readonly #outcomes = new Gather(OUTCOME_GATHER_MS, GATHER_CALLS);
 
   constructor(setup: OutcomesSetup) {
     this.#setup = setup;
@@ -89,7 +89,7 @@ export class Outcomes {
     const { status, headers } = answer;
     const { expiresAtS } = stored;
     if (spooled.kind === "whole") {
-      const body = spooled.chunks === 0 ? spooled.first : storedBody(exchanges, key);
+      const body = spooled.chunks === 0 ? spooled.first : storedBody(exchanges, stored);
       return { kind: "answer", status, headers, body, expiresAtS, replayed: false };
     }
     const body = passedBody(exchanges, key, spooled, (unstored) => {

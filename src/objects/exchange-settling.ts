@@ -17,6 +17,7 @@ import {
   SETTLE_GATHER_MS,
   SETTLE_PAUSE_MS,
 } from "../kernel/limits.ts";
+import { Moment } from "../kernel/moment.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { classifyFailure, type Database } from "../journal/database.ts";
 import { type Settlement, settleRecords } from "../journal/settlements.ts";
@@ -52,25 +53,33 @@ export class Settling {
   readonly #setup: SettlingSetup;
   /** Told when a batch with the key's settlement is back, whatever became of it. */
   readonly #waiting = new Map<string, PromiseWithResolvers<void>>();
-  #running: Promise<void> | undefined;
+  #isRunning = false;
+  readonly #moment = new Moment();
+  /** Whether somebody waits for a key that is in no batch yet, or may. */
+  #isAwaited = false;
 
   constructor(setup: SettlingSetup) {
     this.#setup = setup;
   }
 
-  /** As soon as the batch that is under way is back. */
+  /** With the next batch, which under load waits a while for more: a batch costs nearly the same for one as for many. */
   soon(key: string): void {
-    void this.tried(key);
+    void this.#queued(key);
+    if (this.#waiting.size >= GROUP_OPERATIONS_MAX) this.#moment.end();
   }
 
-  /** The same; resolves when it was tried once, whatever became of it. Never rejects. */
+  /** As soon as the batch that is under way is back; resolves when it was tried once, whatever became of it. Never rejects. */
   tried(key: string): Promise<void> {
+    const tried = this.#queued(key);
+    this.#isAwaited = true;
+    this.#moment.end();
+    return tried;
+  }
+
+  #queued(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) ?? Promise.withResolvers<void>();
     this.#waiting.set(key, waiting);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    this.#setup.keepAlive(this.#running);
+    if (!this.#isRunning) this.#setup.keepAlive(this.#run());
     return waiting.promise;
   }
 
@@ -83,15 +92,23 @@ export class Settling {
   }
 
   async #run(): Promise<void> {
-    // One turn later, so that keys which become final together go together.
-    await Promise.resolve();
-    for (let batches = 0; this.#waiting.size > 0; batches++) {
-      // Under load, more of them: a batch costs nearly the same for one as for many.
-      if (batches > 0) await scheduler.wait(SETTLE_GATHER_MS);
-      const group = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
-      for (const [key] of group) this.#waiting.delete(key);
-      await this.#try(group.map(([key]) => key));
-      for (const [, waiting] of group) waiting.resolve();
+    this.#isRunning = true;
+    try {
+      // One turn later, so that keys which become final together go together.
+      await Promise.resolve();
+      for (let batches = 0; this.#waiting.size > 0; batches++) {
+        const isFull = this.#waiting.size >= GROUP_OPERATIONS_MAX;
+        if (batches > 0 && !isFull && !this.#isAwaited) await this.#moment.last(SETTLE_GATHER_MS);
+        const group = [...this.#waiting].slice(0, GROUP_OPERATIONS_MAX);
+        // Whoever waits for a key beyond these waits for one more batch.
+        this.#isAwaited = group.length < this.#waiting.size;
+        for (const [key] of group) this.#waiting.delete(key);
+        await this.#try(group.map(([key]) => key));
+        for (const [, waiting] of group) waiting.resolve();
+      }
+    } finally {
+      // In the turn in which nobody was left: who comes in the next one begins anew.
+      this.#isRunning = false;
     }
   }
 
@@ -109,10 +126,9 @@ export class Settling {
 
   async #settle(keys: readonly string[]): Promise<void> {
     const { exchanges, databaseFor } = this.#setup;
-    const open = keys.flatMap((key): Open[] => {
-      const exchange = exchanges.find(key);
-      const settlement = exchange === undefined ? undefined : this.#settlementOf(exchange);
-      return exchange === undefined || settlement === undefined ? [] : [{ exchange, settlement }];
+    const open = exchanges.findAll(keys).flatMap((exchange): Open[] => {
+      const settlement = this.#settlementOf(exchange);
+      return settlement === undefined ? [] : [{ exchange, settlement }];
     });
     const [first] = open;
     if (first === undefined) return;

@@ -16,6 +16,7 @@ import {
 import type { Operation } from "../operations/define-operation.ts";
 import { advisor, UPSTREAMS } from "./advice.ts";
 import type { ExchangeSurroundings } from "./exchange-surroundings.ts";
+import type { UpstreamRequest } from "./exchange-upstream.ts";
 import { ExternalSteps } from "./external-steps.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
@@ -40,7 +41,7 @@ export const exchangeSetup = (
     databaseFor: (tenant) => databaseFor(env, settings, tenant),
     databaseBytesMax: settings.DATABASE_BYTES_MAX,
     epoch: settings.RESTORE_EPOCH,
-    send: (upstream, request) => senderOf(env, upstream)(request),
+    send: (upstream, request) => senderOf(env, upstream)(...request),
     post: (request) => fetch(request),
     forward: (object, call) =>
       // Safe to repeat: it is one keyed request, however often it arrives.
@@ -67,12 +68,12 @@ export const exchangeSetup = (
 };
 
 const senderOf = (env: Bindings, upstream: Upstream) => {
-  if (upstream.kind === "origin") return (request: Request) => fetch(request);
+  if (upstream.kind === "origin") return fetch;
   const service: unknown = Reflect.get(env, upstream.binding);
   if (!isFetcher(service)) {
     throw new Error(`The service binding ${upstream.binding} is missing.`);
   }
-  return (request: Request) => service.fetch(request);
+  return (...[url, init]: UpstreamRequest) => service.fetch(url, init);
 };
 
 const isFetcher = (value: unknown): value is Pick<Fetcher, "fetch"> =>

@@ -39,11 +39,11 @@ export class Standing {
   }
 
   replay(exchange: Exchange, replayed: boolean): ExchangeReply {
-    const { answer, state, unstored, link, expiresAtS, key, left, settling } = exchange;
+    const { answer, state, unstored, link, expiresAtS, left, settling } = exchange;
     // The journal did not take it, or we died over it: whoever asks need not wait for the alarm's pause.
     const isLate =
       settling !== null && (settling.tries > 0 || settling.dueAtMs < this.#setup.clock());
-    if (isLate) this.#setup.settling.soon(key);
+    if (isLate) this.#setup.settling.soon(exchange.key);
     if (left === "expired" || isExpired(exchange, this.#setup.clock())) {
       return problem("idempotency-key-expired", { members: linkMember(link) });
     }
@@ -59,7 +59,7 @@ export class Standing {
       });
     }
     const { status, headers } = answer;
-    const body = storedBody(this.#setup.exchanges, key);
+    const body = storedBody(this.#setup.exchanges, exchange);
     return { kind: "answer", status, headers, body, expiresAtS, replayed };
   }
 

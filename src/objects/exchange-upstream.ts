@@ -3,8 +3,11 @@ import type { Upstream } from "../gateway/exchange.ts";
 import { upstreamUrl } from "../gateway/upstream-origin.ts";
 import type { Exchange } from "./exchange-record.ts";
 
+/** What `fetch` takes: a Request object and its Headers, made first, would be made once more by it. */
+export type UpstreamRequest = readonly [url: string, init: RequestInit];
+
 /** Sends one request. Redirects are not followed: an answer that names another place is an answer. */
-export type SendUpstream = (upstream: Upstream, request: Request) => Promise<Response>;
+export type SendUpstream = (upstream: Upstream, request: UpstreamRequest) => Promise<Response>;
 
 /** Throws if the exchange is closed. */
 const inputOf = ({ input }: Exchange) => {
@@ -13,31 +16,45 @@ const inputOf = ({ input }: Exchange) => {
 };
 
 /** The call, as it was accepted, with its original key. */
-export const callRequest = (exchange: Exchange, body: Uint8Array, signal: AbortSignal): Request => {
+export const callRequest = (
+  exchange: Exchange,
+  body: Uint8Array,
+  signal: AbortSignal,
+): UpstreamRequest => {
   const { policy, method, target, headers } = inputOf(exchange);
-  return new Request(upstreamUrl(policy.upstream, target), {
-    method,
-    headers: new Headers(headers.map(([name, value]) => [name, value])),
-    body: body.byteLength === 0 ? null : body,
-    redirect: "manual",
-    signal,
-  });
+  return [
+    upstreamUrl(policy.upstream, target),
+    {
+      method,
+      headers: headers.map(([name, value]) => [name, value]),
+      body: body.byteLength === 0 ? null : body,
+      redirect: "manual",
+      signal,
+    },
+  ];
 };
 
 /** Of the content, or of the key: they say nothing about the question. */
 const NOT_ASKED_WITH = /^(content-.+|idempotency-key|expect|prefer)$/;
 
 /** The question: a GET of the status path, with the credentials of the call. */
-export const statusRequest = (exchange: Exchange, path: string, signal: AbortSignal): Request => {
+export const statusRequest = (
+  exchange: Exchange,
+  path: string,
+  signal: AbortSignal,
+): UpstreamRequest => {
   const { policy, headers } = inputOf(exchange);
   // As the upstream was told it, without the quotes of a structured field.
   const told = headers.find(([name]) => name === "idempotency-key")?.[1] ?? exchange.key;
   const key = encodeURIComponent(told.replaceAll('"', ""));
-  return new Request(upstreamUrl(policy.upstream, path.replaceAll("{key}", key)), {
-    headers: new Headers(
-      headers.filter(([name]) => !NOT_ASKED_WITH.test(name)).map(([name, value]) => [name, value]),
-    ),
-    redirect: "manual",
-    signal,
-  });
+  return [
+    upstreamUrl(policy.upstream, path.replaceAll("{key}", key)),
+    {
+      headers: headers
+        .filter(([name]) => !NOT_ASKED_WITH.test(name))
+        .map(([name, value]) => [name, value]),
+      redirect: "manual",
+      signal,
+    },
+  ];
 };

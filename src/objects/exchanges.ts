@@ -7,7 +7,7 @@
  * 256 KiB of an answer beyond the first. That word comes for many exchanges at once, so what it changes is in columns.
  */
 import { BoundedMap } from "../kernel/bounded-map.ts";
-import { EXCHANGE_FLIGHTS_MAX } from "../kernel/limits.ts";
+import { EXCHANGE_REMEMBERED_MAX, EXCHANGES_REMEMBERED } from "../kernel/limits.ts";
 import {
   type Chore,
   dueAtMs,
@@ -24,11 +24,19 @@ type Row = {
   readonly settle_at_ms: number | null;
 };
 
+type AnsweredRow = Row & { readonly bytes: ArrayBuffer | null };
+
 const ROW = "record, settle_tries, settle_at_ms";
-const COLUMNS = "due_at_ms, settle_tries, settle_at_ms, settled_due_ms, mark, record";
+const FIND = `SELECT ${ROW} FROM exchanges WHERE key = ?`;
+const FIND_ALL = `SELECT ${ROW} FROM exchanges WHERE key IN (SELECT value FROM json_each(?))`;
+const FIND_WITH_ANSWER = `SELECT ${ROW}, CASE WHEN substr(mark, -5) = 'final' THEN bytes END AS bytes FROM exchanges WHERE key = ?`;
+const ADD =
+  "INSERT INTO exchanges (due_at_ms, settle_tries, settle_at_ms, settled_due_ms, mark, record, key, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
 const SET =
   "due_at_ms = ?, settle_tries = ?, settle_at_ms = ?, settled_due_ms = ?, mark = ?, record = ?";
 const AS_READ = "key = ? AND record = ? AND settle_at_ms IS ?";
+const REPLACE = `UPDATE exchanges SET ${SET} WHERE ${AS_READ}`;
+const REPLACE_WITH_BYTES = `UPDATE exchanges SET ${SET}, bytes = ? WHERE ${AS_READ}`;
 
 const markOf = ({ nonce, state }: Exchange): string => `${nonce} ${state.kind}`;
 
@@ -41,9 +49,13 @@ export class Exchanges {
   readonly #storage: ExchangeStorage;
   readonly #epoch: number;
   /** Rows by their very text, read or written lately: parsing one again is the dearest part of reading it. */
-  readonly #parsed = new BoundedMap<string, ExchangeText>(EXCHANGE_FLIGHTS_MAX);
+  readonly #parsed = new BoundedMap<string, ExchangeText>(EXCHANGES_REMEMBERED);
   /** The text of what was read or written: what is stored is what somebody holds if it has this very text. */
   readonly #texts = new WeakMap<Exchange, string>();
+  /** Of those that were read with their answer. */
+  readonly #answers = new WeakMap<Exchange, Uint8Array>();
+  /** Final and settled ones by key, asked for lately: nothing else stays true. What writes to one forgets it. */
+  readonly #ended = new BoundedMap<string, Exchange>(EXCHANGES_REMEMBERED);
   #hasTables: boolean | undefined;
 
   /** @param epoch how often the database was restored; see `RESTORE_EPOCH` */
@@ -55,22 +67,40 @@ export class Exchanges {
   /** Throws if storage cannot be read: what is not known must not be taken for unused. */
   find(key: string): Exchange | undefined {
     if (!this.#tablesExist()) return undefined;
-    const [row] = this.#storage.sql
-      .exec<Row>(`SELECT ${ROW} FROM exchanges WHERE key = ?`, key)
-      .toArray();
+    const [row] = this.#storage.sql.exec<Row>(FIND, key).toArray();
     return row === undefined ? undefined : this.#parse(row);
+  }
+
+  /** Those that there are. A statement for each would cost more than what it reads. */
+  findAll(keys: readonly string[]): Exchange[] {
+    if (!this.#tablesExist()) return [];
+    return this.#storage.sql
+      .exec<Row>(FIND_ALL, JSON.stringify(keys))
+      .toArray()
+      .map((row) => this.#parse(row));
+  }
+
+  /** The same as `find`, for who will mostly replay it: what `answerOf` it gives is read with it, or remembered. */
+  findWithAnswer(key: string): Exchange | undefined {
+    const remembered = this.#ended.get(key);
+    if (remembered !== undefined) return remembered;
+    if (!this.#tablesExist()) return undefined;
+    const [row] = this.#storage.sql.exec<AnsweredRow>(FIND_WITH_ANSWER, key).toArray();
+    if (row === undefined) return undefined;
+    const exchange = this.#parse(row);
+    if (row.bytes === null) return exchange;
+    this.#answers.set(exchange, new Uint8Array(row.bytes));
+    const isShort = row.bytes.byteLength + row.record.length <= EXCHANGE_REMEMBERED_MAX;
+    if (exchange.settling === null && isShort) this.#ended.set(key, exchange);
+    return exchange;
   }
 
   /** False: there is one already, of another life of this object. Throws if storage does not take it. */
   add(exchange: Exchange, request: Uint8Array): boolean {
     if (!this.#tablesExist()) this.#storage.transactionSync(() => this.#createTables());
     return (
-      this.#storage.sql.exec(
-        `INSERT INTO exchanges (${COLUMNS}, key, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-        ...this.#columnsOf(exchange),
-        exchange.key,
-        request,
-      ).rowsWritten > 0
+      this.#storage.sql.exec(ADD, ...this.#columnsOf(exchange), exchange.key, request).rowsWritten >
+      0
     );
   }
 
@@ -98,17 +128,13 @@ export class Exchanges {
     if (next === undefined || text === undefined) return undefined;
     const { exchange, bytes } = next;
     const { sql } = this.#storage;
+    this.#ended.delete(before.key);
     const values = this.#columnsOf(exchange);
     const stands = [before.key, text, before.settling?.dueAtMs ?? null];
     const { rowsWritten } =
       bytes === undefined
-        ? sql.exec(`UPDATE exchanges SET ${SET} WHERE ${AS_READ}`, ...values, ...stands)
-        : sql.exec(
-            `UPDATE exchanges SET ${SET}, bytes = ? WHERE ${AS_READ}`,
-            ...values,
-            bytes,
-            ...stands,
-          );
+        ? sql.exec(REPLACE, ...values, ...stands)
+        : sql.exec(REPLACE_WITH_BYTES, ...values, bytes, ...stands);
     return rowsWritten > 0 ? exchange : undefined;
   }
 
@@ -125,6 +151,7 @@ export class Exchanges {
 
   /** The journal is told of it once more, if it is closed. */
   settleAnew(key: string, nowMs: number): void {
+    this.#ended.delete(key);
     if (this.#tablesExist()) this.#settleAnew("key = ?", nowMs, key);
   }
 
@@ -136,6 +163,7 @@ export class Exchanges {
     if (this.#epoch === 0 || !this.#tablesExist()) return false;
     return this.#storage.transactionSync(() => {
       if (!this.#isFirstInEpoch()) return false;
+      this.#ended.clear();
       this.#settleAnew("true", nowMs);
       return true;
     });
@@ -172,6 +200,7 @@ export class Exchanges {
 
   /** With all that is kept of it. */
   remove(key: string): void {
+    this.#ended.delete(key);
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec("DELETE FROM exchanges WHERE key = ?", key);
       this.removeChunks(key);
@@ -184,6 +213,11 @@ export class Exchanges {
       .exec<{ bytes: ArrayBuffer | null }>("SELECT bytes FROM exchanges WHERE key = ?", key)
       .toArray();
     return new Uint8Array(row?.bytes ?? new ArrayBuffer(0));
+  }
+
+  /** The same of an exchange that has its answer, without reading twice. */
+  answerOf(exchange: Exchange): Uint8Array {
+    return this.#answers.get(exchange) ?? this.bytes(exchange.key);
   }
 
   /** @param place from 0 on */
@@ -244,23 +278,24 @@ export class Exchanges {
 
   /** After the storage was given back. */
   storageGone(): void {
+    this.#ended.clear();
     this.#hasTables = false;
   }
 
   #parse({ record, settle_tries: tries, settle_at_ms: atMs }: Row): Exchange {
     const known = this.#parsed.get(record) ?? exchangeSchema.parse(JSON.parse(record));
-    this.#parsed.set(record, known);
+    this.#remember(record, known);
     const settling: Chore | null = atMs === null ? null : { tries, dueAtMs: atMs };
     const exchange = { ...known, settling };
     this.#texts.set(exchange, record);
     return exchange;
   }
 
-  /** The values of `COLUMNS`. */
+  /** The values of `ADD` and of `SET`. */
   #columnsOf(exchange: Exchange): SqlStorageValue[] {
     const { settling, ...text } = exchange;
     const record = JSON.stringify(text);
-    this.#parsed.set(record, text);
+    this.#remember(record, text);
     this.#texts.set(exchange, record);
     return [
       dueAtMs(exchange),
@@ -270,6 +305,10 @@ export class Exchanges {
       markOf(exchange),
       record,
     ];
+  }
+
+  #remember(record: string, text: ExchangeText): void {
+    if (record.length <= EXCHANGE_REMEMBERED_MAX) this.#parsed.set(record, text);
   }
 
   /** An object that was only asked stores nothing, not even an empty table. */

@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { RETRY_AFTER_DEFAULT_MS, RETRY_FULL_MS } from "../../src/kernel/limits.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
+import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
 import { until } from "../support/faulty-database.ts";
 import { exchangeCall, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
 import { FaultyStorage } from "./support/faulty-storage.ts";
@@ -122,9 +123,9 @@ describe("53: an intent that cannot be flushed", () => {
     const sent: string[] = [];
     const parts = {
       // The runtime's own way out: what is held back must have been on its way.
-      send: (_upstream: unknown, request: Request) => {
-        sent.push(request.headers.get("idempotency-key") ?? "");
-        return env.UPSTREAM.fetch(request);
+      send: (_upstream: unknown, [url, init]: UpstreamRequest) => {
+        sent.push(new Headers(init.headers).get("idempotency-key") ?? "");
+        return env.UPSTREAM.fetch(url, init);
       },
     };
     const countOf = async ({ key }: ExchangeCall): Promise<number> =>

@@ -196,3 +196,97 @@ describe("rows that several hold at once", () => {
     },
   );
 });
+
+describe("what an object remembers of an answer", () => {
+  /** A settled exchange, and its rows as one life of the object has them; `reads` counts its statements. */
+  const remembering =
+    (
+      work: (parts: {
+        readonly key: string;
+        readonly rows: Exchanges;
+        /** As another life reads it. */
+        readonly stored: () => { exchange: Exchange | undefined; bytes: Uint8Array };
+        readonly statements: () => number;
+      }) => void,
+    ) =>
+    async (): Promise<void> => {
+      const object = incarnation({ upstream: new Upstream() });
+      const call = exchangeCall(tenantOf());
+      expect(await object.exchange(call)).toMatchObject({ status: 201 });
+      await object.settled();
+      await object.run((_engine, { storage }) => {
+        let statements = 0;
+        const sql: Pick<SqlStorage, "exec"> = {
+          exec: (...asked) => {
+            statements += 1;
+            return storage.sql.exec(...asked);
+          },
+        };
+        const rows = new Exchanges({
+          sql: sql as SqlStorage,
+          transactionSync: (change) => storage.transactionSync(change),
+        });
+        const another = new Exchanges(storage);
+        work({
+          key: call.key,
+          rows,
+          stored: () => ({ exchange: another.find(call.key), bytes: another.bytes(call.key) }),
+          statements: () => statements,
+        });
+      });
+    };
+
+  it(
+    "is read once, and then told without asking storage",
+    remembering(({ key, rows, stored, statements }) => {
+      const first = rows.findWithAnswer(key);
+      const read = statements();
+      const second = rows.findWithAnswer(key);
+      if (first === undefined || second === undefined) throw new Error("It is gone.");
+      expect(rows.answerOf(second)).toEqual(stored().bytes);
+      expect(second).toEqual(first);
+      expect(statements()).toBe(read);
+    }),
+  );
+
+  it(
+    "is forgotten with the storage",
+    remembering(({ key, rows, stored }) => {
+      expect(rows.findWithAnswer(key)).toEqual(stored().exchange);
+      rows.storageGone();
+      expect(rows.findWithAnswer(key)).toBeUndefined();
+    }),
+  );
+
+  it.each([1, 2, 3, 4])("is what is stored, whatever was done to the row (seed %i)", (seed) =>
+    remembering(({ key, rows, stored }) => {
+      const random = seededRandom(seed);
+      const before = rows.findWithAnswer(key);
+      if (before === undefined) throw new Error("It is gone.");
+      const answer = rows.answerOf(before);
+      const changes: readonly (() => void)[] = [
+        () => rows.settleAnew(key, 5),
+        () => rows.settled([rows.find(key) ?? before]),
+        () => rows.strip(rows.find(key) ?? before, random() < 0.5 ? "erased" : "expired"),
+        () => rows.update(before, (now) => ({ exchange: { ...now, link: `/${random()}` } })),
+        () =>
+          rows.update(before, (now) => ({
+            exchange: { ...now, left: "whole", answer: before.answer },
+            bytes: answer,
+          })),
+        () => rows.remove(key),
+        () => rows.add(before, answer),
+      ];
+      for (let step = 0; step < 300; step++) {
+        const change = Math.floor(random() * changes.length);
+        changes[change]?.();
+        if (random() < 0.5) rows.findWithAnswer(key);
+        const remembered = rows.findWithAnswer(key);
+        const { exchange, bytes } = stored();
+        expect([step, change, remembered]).toEqual([step, change, exchange]);
+        const told = remembered === undefined ? new Uint8Array(0) : rows.answerOf(remembered);
+        expect(told).toEqual(bytes);
+      }
+    })(),
+  );
+});

@@ -1,9 +1,10 @@
 /** Payouts: money is held with the claim, sent by a processor, and settled or released with the key's outcome, once. */
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { CHECKS } from "../../src/audit/checks.ts";
 import { reconcile } from "../../src/audit/reconcile.ts";
 import type { ExchangePolicy } from "../../src/gateway/exchange.ts";
+import { SETTLE_GATHER_MS } from "../../src/kernel/limits.ts";
 import type { JsonObject } from "../../src/kernel/json.ts";
 import type { OperationCall } from "../../src/objects/exchange-call.ts";
 import { operationCallOf } from "../../src/objects/operation-exchange.ts";
@@ -13,6 +14,7 @@ import { callOf } from "./support/calls.ts";
 import { corrupt } from "./support/corruption.ts";
 import {
   ASKABLE,
+  exchangeCall,
   type Heard,
   PAUSE_MS,
   POLICY,
@@ -580,5 +582,45 @@ describe("the reconciliation", () => {
       expect.stringMatching(/^outcome-uncertain /),
       `payout-differs-from-transfers ${idOf("held")}`,
     ]);
+  });
+});
+
+describe("settlements that wait for more", () => {
+  it("go at once when a caller waits for one of them, and nobody waits for those of calls", async () => {
+    // Time enough for others to come, which here ends only when somebody ends it.
+    const runtimes = scheduler.wait.bind(scheduler);
+    let gathering = 0;
+    const wait = vi.spyOn(scheduler, "wait").mockImplementation((ms = 0, options) => {
+      if (ms !== SETTLE_GATHER_MS) return runtimes(ms, options);
+      gathering += 1;
+      return new Promise((_resolve, reject) => {
+        options?.signal?.addEventListener("abort", () => reject(new Error("aborted")));
+      });
+    });
+    try {
+      const upstream = processor();
+      const object = incarnation({ upstream });
+      const tenant = await books();
+      const [first, second] = [exchangeCall(tenant), exchangeCall(tenant)];
+      upstream.faults.push("hang");
+      const answer = object.exchange(first);
+      await until(() => upstream.calls === 1);
+      const slow = object.db.hold();
+      upstream.release();
+      expect(verdict(await answer)).toBe(200);
+      await slow.arrived();
+      // Behind the batch that is under way.
+      expect(verdict(await object.exchange(second))).toBe(200);
+      slow.release();
+      await until(() => gathering > 0);
+      expect((await rowOf(second))?.state).toBe("in-flight");
+
+      expect(verdict(await object.exchange(payout(tenant)))).toBe(201);
+
+      expect(await standing(tenant)).toEqual(PAID);
+      expect((await rowOf(second))?.state).toBe("final");
+    } finally {
+      wait.mockRestore();
+    }
   });
 });

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { ANSWER_CHUNK_BYTES } from "../../src/kernel/limits.ts";
 import type { Resolution } from "../../src/objects/exchange-call.ts";
+import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
 import type { RedriveBy } from "../../src/objects/key-call.ts";
 import { until } from "../support/faulty-database.ts";
 import {
@@ -32,7 +33,8 @@ const begun = async (
   upstream.honoursKeys = policy.honoursKey === true;
   upstream.faults.push(fault);
   const signals: AbortSignal[] = [];
-  const send = (_: unknown, request: Request): Promise<Response> => {
+  const send = (_: unknown, [url, init]: UpstreamRequest): Promise<Response> => {
+    const request = new Request(url, init);
     signals.push(request.signal);
     return upstream.handle(request);
   };

@@ -125,7 +125,7 @@ export class ExchangeIncarnation {
       storage,
       alarm,
       commit: (database, submission) => keys.commit(database, submission),
-      send: (_upstream, request) => upstream.handle(request),
+      send: (_upstream, request) => upstream.handle(new Request(...request)),
       post: () => Promise.reject(new Error("There are no webhooks here.")),
       forward: () => Promise.reject(new Error("There is no other object.")),
       upstreams,

@@ -85,20 +85,16 @@ const snapshotSchema = z.object({
 export const snapshotOf = (group: Group, only: "everything" | "untold" = "everything"): string => {
   const { table, calibration } = only === "untold" ? (group.untold ?? group) : group;
   const { health, admission, tokens } = group;
-  return JSON.stringify(
-    {
-      version: VERSION,
-      classes: [...table.classes],
-      parents: [...table.parents],
-      calibration,
-      tokens,
-      health,
-      admission,
-    },
-    // Thousandths are more than any of it is known to, and a third of the length.
-    (_, value: unknown) =>
-      typeof value === "number" && !Number.isInteger(value) ? Number(value.toFixed(4)) : value,
-  );
+  // Not rounded: between two times for a retry that are worth the same, the last digit decides.
+  return JSON.stringify({
+    version: VERSION,
+    classes: [...table.classes],
+    parents: [...table.parents],
+    calibration,
+    tokens,
+    health,
+    admission,
+  });
 };
 
 /** Undefined: it is none. */

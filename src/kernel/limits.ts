@@ -265,7 +265,7 @@ export const ADVISOR_OUTAGES_MAX = 30;
 export const ADVISOR_BIN_COUNT_MAX = 400;
 /** A retry is worth waiting for no longer than this, unless the caller says for how long. */
 export const ADVISOR_DEADLINE_MS = 600_000;
-/** A snapshot that is longer is not one of ours: 64 classes with every count are some 40 KB. */
+/** A snapshot that is longer is not one of ours: 64 classes with every count are some 70 KB. */
 export const ADVISOR_SNAPSHOT_BYTES_MAX = 128 * 1024;
 /** What was learned is told to the tenant's advisor object at most this often: a row written in ten seconds, and only while something fails. */
 export const ADVISOR_TELL_MS = 10_000;

@@ -1111,7 +1111,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<tr><td><code>ADVISOR_OUTAGES_MAX</code></td><td><code>30</code></td><td>Outages kept: their median is steady by then, and a change of habits shows within a few.</td></tr>",
       "<tr><td><code>ADVISOR_BIN_COUNT_MAX</code></td><td><code>400</code></td><td>What a bin of the calibration, or its line, remembers at most.</td></tr>",
       "<tr><td><code>ADVISOR_DEADLINE_MS</code></td><td><code>600_000</code></td><td>A retry is worth waiting for no longer than this, unless the caller says for how long.</td></tr>",
-      "<tr><td><code>ADVISOR_SNAPSHOT_BYTES_MAX</code></td><td><code>128 * 1024</code></td><td>A snapshot that is longer is not one of ours: 64 classes with every count are some 40 KB.</td></tr>",
+      "<tr><td><code>ADVISOR_SNAPSHOT_BYTES_MAX</code></td><td><code>128 * 1024</code></td><td>A snapshot that is longer is not one of ours: 64 classes with every count are some 70 KB.</td></tr>",
       "<tr><td><code>ADVISOR_TELL_MS</code></td><td><code>10_000</code></td><td>What was learned is told to the tenant&#39;s advisor object at most this often: a row written in ten seconds, and only while something fails.</td></tr>",
       "<tr><td><code>ADVISOR_AGE_MS_MAX</code></td><td><code>60_000</code></td><td>Advice may rest on what others knew this long ago; beyond it is refreshed, in the background.</td></tr>",
       "<tr><td><code>ADVISOR_FAILED_KEYS_MAX</code></td><td><code>4_096</code></td><td>Keys whose last try failed, with how: so that the next try is known to be a retry, and what it tells is learned.</td></tr>",

@@ -86,15 +86,19 @@ export type Measurement = {
   readonly statuses: Readonly<Record<number, number>>;
 };
 
-/** Sends as fast as answers come, on every connection, for a while. */
+/**
+ * Sends as fast as answers come, on every connection, for a while.
+ * @param uncountedMs before that, the same without being counted: callers that all begin at once are in step at first
+ */
 export const measure = (
   port: number,
   count: number,
   next: NextRequest,
   durationMs: number,
+  uncountedMs = 0,
 ): Promise<Measurement> => {
-  const until = performance.now() + durationMs;
-  return measureUntil(port, count, next, () => performance.now() >= until);
+  const until = performance.now() + uncountedMs + durationMs;
+  return measureUntil(port, count, next, () => performance.now() >= until, uncountedMs);
 };
 
 /** The same until something is over. */
@@ -103,19 +107,20 @@ export const measureUntil = async (
   count: number,
   next: NextRequest,
   isOver: () => boolean,
+  uncountedMs = 0,
 ): Promise<Measurement> => {
   // New ones each time: the server closes a connection that was idle for some seconds.
   const connections = await Promise.all(Array.from({ length: count }, () => Connection.open(port)));
   const times: number[] = [];
   const statuses: Record<number, number> = {};
-  const startedAt = performance.now();
+  const startedAt = performance.now() + uncountedMs;
   await Promise.all(
     connections.map(async (connection) => {
       for (let now = performance.now(); !isOver();) {
         // Requests of one connection follow each other: that is what a connection is.
         const { status } = await connection.send(next());
         const answeredAt = performance.now();
-        times.push(answeredAt - now);
+        if (answeredAt >= startedAt) times.push(answeredAt - now);
         statuses[status] = (statuses[status] ?? 0) + 1;
         now = answeredAt;
       }

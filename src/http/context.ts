@@ -70,8 +70,9 @@ export const placeOf = (c: HttpContext): Place | null => {
   const parsed = URL.parse(start);
   if (parsed === null) return null;
   const { origin, protocol, host } = parsed;
-  places.set(start, { origin, protocol, host });
-  return { origin, protocol, host };
+  const place = { origin, protocol, host };
+  places.set(start, place);
+  return place;
 };
 
 /** Parsing costs more than the rest of reading a request, and an isolate is reached by the same few names. */

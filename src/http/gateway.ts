@@ -121,10 +121,10 @@ const toResponse = (c: HttpContext, key: string, reply: ExchangeReply): Response
   if (reply.kind === "problem" || reply.kind === "accepted") return openReply(c, key, reply);
   const { status, body, expiresAtS } = reply;
   // None of ours is among those that are kept: see gateway/headers.ts.
-  const headers = [
+  const headers: [name: string, value: string][] = [
     ...reply.headers.map(([name, value]): [string, string] => [name, value]),
-    ["Cache-Control", "no-store"] as [string, string],
-    [IDEMPOTENCY_EXPIRES, httpDate(expiresAtS)] as [string, string],
+    ["Cache-Control", "no-store"],
+    [IDEMPOTENCY_EXPIRES, httpDate(expiresAtS)],
   ];
   if (reply.kind === "answer" && reply.replayed) headers.push([IDEMPOTENT_REPLAYED, "true"]);
   if (status >= 300) headers.push(...Object.entries(shouldRetryHeaders(false)));

@@ -2,8 +2,7 @@
  * A request that goes to the upstream as it came, and its answer as it comes: streamed both ways, nothing kept, nothing
  * repeated. Redirects are the caller's to follow.
  */
-import type { Bindings } from "../env.ts";
-import type { ExchangePolicy, Upstream } from "../gateway/exchange.ts";
+import type { ExchangePolicy } from "../gateway/exchange.ts";
 import {
   type Arrival,
   forwardedHeaders,
@@ -11,6 +10,7 @@ import {
   returnedHeaders,
 } from "../gateway/headers.ts";
 import { upstreamUrl } from "../gateway/upstream-origin.ts";
+import { fetcherOf } from "../objects/exchange-upstream.ts";
 import { type HttpContext, placeOf } from "./context.ts";
 import { problemResponse } from "./problem-response.ts";
 
@@ -74,11 +74,4 @@ export const arrivalOf = (c: HttpContext): Arrival => {
     protocol: place?.protocol === "https:" ? "https" : "http",
     host: place?.host ?? "",
   };
-};
-
-const fetcherOf = (env: Bindings, upstream: Upstream): typeof fetch => {
-  if (upstream.kind === "origin") return fetch;
-  // Judged when the configuration was parsed.
-  const service = Reflect.get(env, upstream.binding) as Fetcher;
-  return (input, init) => service.fetch(input, init);
 };

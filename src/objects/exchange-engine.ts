@@ -9,7 +9,8 @@
  *
  * The states and what leads from one to the next are gateway/exchange-decision.ts; here they are loaded, carried out and
  * stored. A change of state is one transaction of the object's storage that decides on what it finds there: of a client, a
- * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters) only spares work.
+ * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters, settled
+ * answers) only spares work.
  */
 import { differingMembers } from "../idempotency/fingerprint.ts";
 import {

@@ -1,7 +1,6 @@
 /** What an exchange engine is given in production: the runtime's fetch, the Worker's bindings, what the isolate has learned of upstreams. */
 import type { Bindings, EngineSettings } from "../env.ts";
 import { exchangeFingerprint } from "../gateway/content-fingerprint.ts";
-import type { Upstream } from "../gateway/exchange.ts";
 import { originHealth } from "../gateway/origin-health.ts";
 import { parseProcessor } from "../gateway/processor.ts";
 import { fingerprint } from "../idempotency/fingerprint.ts";
@@ -16,7 +15,7 @@ import {
 import type { Operation } from "../operations/define-operation.ts";
 import { advisor, UPSTREAMS } from "./advice.ts";
 import type { ExchangeSurroundings } from "./exchange-surroundings.ts";
-import type { UpstreamRequest } from "./exchange-upstream.ts";
+import { fetcherOf } from "./exchange-upstream.ts";
 import { ExternalSteps } from "./external-steps.ts";
 import { callObject } from "./object-call.ts";
 import { keyObjectNamed } from "./routing.ts";
@@ -41,7 +40,7 @@ export const exchangeSetup = (
     databaseFor: (tenant) => databaseFor(env, settings, tenant),
     databaseBytesMax: settings.DATABASE_BYTES_MAX,
     epoch: settings.RESTORE_EPOCH,
-    send: (upstream, request) => senderOf(env, upstream)(...request),
+    send: (upstream, request) => fetcherOf(env, upstream)(...request),
     post: (request) => fetch(request),
     forward: (object, call) =>
       // Safe to repeat: it is one keyed request, however often it arrives.
@@ -66,18 +65,6 @@ export const exchangeSetup = (
     randomness: systemRandomness,
   };
 };
-
-const senderOf = (env: Bindings, upstream: Upstream) => {
-  if (upstream.kind === "origin") return fetch;
-  const service: unknown = Reflect.get(env, upstream.binding);
-  if (!isFetcher(service)) {
-    throw new Error(`The service binding ${upstream.binding} is missing.`);
-  }
-  return (...[url, init]: UpstreamRequest) => service.fetch(url, init);
-};
-
-const isFetcher = (value: unknown): value is Pick<Fetcher, "fetch"> =>
-  typeof value === "object" && value !== null && typeof Reflect.get(value, "fetch") === "function";
 
 /**
  * Doubles from the first pause to the maximum, and up to half of it is left away at random: keys that failed together

@@ -1,4 +1,5 @@
 /** What goes to an upstream: the call itself, and the question what became of it. To the policy's upstream, nowhere else. */
+import type { Bindings } from "../env.ts";
 import type { Upstream } from "../gateway/exchange.ts";
 import { upstreamUrl } from "../gateway/upstream-origin.ts";
 import type { Exchange } from "./exchange-record.ts";
@@ -8,6 +9,22 @@ export type UpstreamRequest = readonly [url: string, init: RequestInit];
 
 /** Sends one request. Redirects are not followed: an answer that names another place is an answer. */
 export type SendUpstream = (upstream: Upstream, request: UpstreamRequest) => Promise<Response>;
+
+/** How an upstream is reached. Throws an Error if its service binding is missing. */
+export const fetcherOf = (
+  env: Bindings,
+  upstream: Upstream,
+): ((...request: UpstreamRequest) => Promise<Response>) => {
+  if (upstream.kind === "origin") return fetch;
+  const service: unknown = Reflect.get(env, upstream.binding);
+  if (!isFetcher(service)) {
+    throw new Error(`The service binding ${upstream.binding} is missing.`);
+  }
+  return (url, init) => service.fetch(url, init);
+};
+
+const isFetcher = (value: unknown): value is Pick<Fetcher, "fetch"> =>
+  typeof value === "object" && value !== null && typeof Reflect.get(value, "fetch") === "function";
 
 /** Throws if the exchange is closed. */
 const inputOf = ({ input }: Exchange) => {

@@ -198,7 +198,7 @@ describe("rows that several hold at once", () => {
 });
 
 describe("what an object remembers of an answer", () => {
-  /** A settled exchange, and its rows as one life of the object has them; `reads` counts its statements. */
+  /** A settled exchange, and its rows as one life of the object has them; `statements` counts what they ask storage. */
   const remembering =
     (
       work: (parts: {

@@ -586,7 +586,10 @@ describe("the reconciliation", () => {
 });
 
 describe("settlements that wait for more", () => {
-  it("go at once when a caller waits for one of them, and nobody waits for those of calls", async () => {
+  it.each([
+    ["while they wait", false],
+    ["while the batch before them is under way", true],
+  ])("go at once when a caller comes to wait for one of them %s", async (_when, isUnderWay) => {
     // Time enough for others to come, which here ends only when somebody ends it.
     const runtimes = scheduler.wait.bind(scheduler);
     let gathering = 0;
@@ -611,11 +614,18 @@ describe("settlements that wait for more", () => {
       await slow.arrived();
       // Behind the batch that is under way.
       expect(verdict(await object.exchange(second))).toBe(200);
-      slow.release();
-      await until(() => gathering > 0);
+      if (!isUnderWay) {
+        slow.release();
+        await until(() => gathering > 0);
+      }
       expect((await rowOf(second))?.state).toBe("in-flight");
 
-      expect(verdict(await object.exchange(payout(tenant)))).toBe(201);
+      const waited = object.exchange(payout(tenant));
+      await until(() => upstream.calls === 3);
+      // Its outcome is stored, and it waits, or has been told already.
+      await runtimes(20);
+      slow.release();
+      expect(verdict(await waited)).toBe(201);
 
       expect(await standing(tenant)).toEqual(PAID);
       expect((await rowOf(second))?.state).toBe("final");

@@ -1,5 +1,5 @@
 /** A violation as a person wants to see it: small, and without what differs from run to run. */
-import type { Draft } from "./fuzz-request.ts";
+import { restsOnBody, type Draft } from "./fuzz-request.ts";
 
 /** A token as what it grants: it is long, and another run has another. */
 export const withoutTokens = (text: string): string =>
@@ -23,7 +23,7 @@ export const renamed = (draft: Draft, key: string): Draft => ({
 export const smallerThan = (draft: Draft): Draft[] => {
   const { headers, json, query, body } = draft;
   const members = typeof json === "object" && json !== null ? Object.entries(json) : [];
-  const isPlain = JSON.stringify(json) === body && !Array.isArray(json);
+  const isPlain = JSON.stringify(json) === body && !Array.isArray(json) && !restsOnBody(draft);
   return [
     ...headers.map((_, i) => ({ ...draft, headers: headers.toSpliced(i, 1) })),
     ...(query === "" ? [] : [{ ...draft, query: "" }]),

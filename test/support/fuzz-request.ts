@@ -296,11 +296,15 @@ const searchOf = (operation: Documented, world: World, random: Random): string =
   return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
 };
 
+/** The members of a JSON object; of any other value none. (A string spread out would be halves of its characters.) */
+const membersOf = (json: unknown): Readonly<Record<string, unknown>> =>
+  typeof json === "object" && json !== null && !Array.isArray(json)
+    ? (json as Readonly<Record<string, unknown>>)
+    : {};
+
 /** Rules of a body that its schema does not say, because JSON Schema has no words for them. */
 export const isBeyondSchema = ({ id }: Documented, body: unknown): boolean => {
-  const members = (typeof body === "object" && body !== null ? body : {}) as Readonly<
-    Record<string, unknown>
-  >;
+  const members = membersOf(body);
   const lines = Array.isArray(members["lines"]) ? (members["lines"] as { sku?: unknown }[]) : [];
   return (
     // ISO 4217 has more and less than three letters of the alphabet.
@@ -332,6 +336,9 @@ const withFault = (
 
 const hasFault = ({ faults }: Draft, ...ranks: readonly number[]): boolean =>
   faults.some(({ rank }) => ranks.includes(rank));
+
+/** Whether the refusal rests on what the body says: a smaller body may deserve another. */
+export const restsOnBody = (draft: Draft): boolean => hasFault(draft, RANK.bodyScope);
 
 const without = (headers: Draft["headers"], name: string): Draft["headers"] =>
   headers.filter(([other]) => other.toLowerCase() !== name.toLowerCase());
@@ -674,9 +681,8 @@ const ODD_PREFERENCES = [
 
 /** With money from outside, and a token that may not. */
 const bodyScope: Mutation = (draft, world) => {
-  const members = draft.json as Readonly<Record<string, unknown>> | undefined;
   const token = world.tokens.without["ledger:fund"];
-  if (members === undefined || token === undefined || draft.faults.length > 0) return draft;
+  if (draft.json === undefined || token === undefined || draft.faults.length > 0) return draft;
   const change =
     draft.operation.id === "payments.create"
       ? { source: "system:EUR" }
@@ -684,7 +690,7 @@ const bodyScope: Mutation = (draft, world) => {
         ? { overdraftLimitMinor: 5 }
         : undefined;
   if (change === undefined) return draft;
-  const changed = { ...members, ...change };
+  const changed = { ...membersOf(draft.json), ...change };
   return withFault(
     {
       ...draft,
@@ -749,9 +755,8 @@ export const rewritten = (draft: Draft, random: Random): Draft => {
 
 /** The same key with another body. */
 export const reused = (draft: Draft, random: Random): Draft => {
-  const members = (draft.json ?? {}) as Readonly<Record<string, unknown>>;
   const name = random.pick(["description", "amountMinor", "note", "lines", "delta"]);
   const value = random.pick([`other ${random.int(1, 1e9)}`, random.int(2e6, 3e6), null, { a: 1 }]);
-  const changed = { ...members, [name]: value };
+  const changed = { ...membersOf(draft.json), [name]: value };
   return { ...draft, json: changed, body: JSON.stringify(changed) };
 };

@@ -6,8 +6,34 @@ import {
   REQUEST_ID,
   SHOULD_RETRY,
 } from "../contract/headers.ts";
-import type { Problem } from "../contract/problems.ts";
+import { type Problem, type ProblemCode, PROBLEMS } from "../contract/problems.ts";
 import type { Schema } from "./openapi-components.ts";
+
+/** What a request may get that reads. */
+export const READ: readonly ProblemCode[] = [
+  "request-invalid",
+  "unauthenticated",
+  "forbidden",
+  "not-found",
+  "method-not-allowed",
+  "internal-error",
+  "temporarily-unavailable",
+];
+
+/** What one may get whose path names a key. */
+export const KEY_READ: readonly ProblemCode[] = [
+  // What the path holds after decoding is judged like the header.
+  "idempotency-key-missing",
+  "idempotency-key-invalid",
+  ...READ,
+];
+
+/** What any body may get besides. */
+export const BODY: readonly ProblemCode[] = ["body-too-large", "unsupported-media-type"];
+
+/** Responses of problems that every operation shares; none of them is stored. */
+export const contractProblems = (codes: readonly ProblemCode[]): Record<string, Schema> =>
+  problemResponses(codes.map((code) => [code, PROBLEMS[code]] as const));
 
 /**
  * One response for each status, naming every problem that has it and what it means for a retry.

@@ -16,7 +16,6 @@ import {
 import { differingMembers, fingerprint, memberHashes } from "../idempotency/fingerprint.ts";
 import { type Clock, wholeSeconds } from "../kernel/clock.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
-import { keyHash } from "../kernel/hash.ts";
 import { IdSource, type Randomness, timeOrderedId } from "../kernel/ids.ts";
 import {
   BATCH_LIFE_MS,
@@ -25,11 +24,7 @@ import {
   COPY_LAG_MAX,
   FLIGHTS_PER_OBJECT_MAX,
   INTENT_PAUSE_MS,
-  KEY_LIFETIME_SECONDS,
-  INTENTS_PER_ALARM_MAX,
   INTENTS_PER_OBJECT_MAX,
-  IN_FLIGHT_TOO_LONG_MS,
-  REDRIVE_WAIT_MS,
   RETRY_FULL_MS,
   SWEEP_RETRY_MS,
   SEND_TIMEOUT_MS,
@@ -37,10 +32,9 @@ import {
 import type { Plan } from "../kernel/plan.ts";
 import { withTimeout } from "../kernel/timeout.ts";
 import { isNearlyFull } from "../journal/capacity.ts";
-import { type AuditActor, BY_SERVICE } from "../journal/audit-log.ts";
+import type { AuditActor } from "../journal/audit-log.ts";
 import type { Database } from "../journal/database.ts";
 import { GroupCommit } from "../journal/group-commit.ts";
-import { changeIssue, issueId, raiseIssues } from "../journal/issues.ts";
 import { eraseRecord, findRecords, sweepRecords } from "../journal/journal.ts";
 import { ReadFailed, tenantReader } from "../journal/reader.ts";
 import type { JournalEntry } from "../journal/record-row.ts";
@@ -48,11 +42,13 @@ import type { Fate, Submission } from "../journal/submission.ts";
 import type { Operation, ReadyOperation } from "../operations/define-operation.ts";
 import type { Advice } from "../advisor/advice.ts";
 import { type RunEnded, toldOf } from "./advice.ts";
+import { Absences } from "./absences.ts";
+import { AcceptedWork } from "./accepted-work.ts";
 import { Alarm, type AlarmStorage } from "./alarm.ts";
 import { Copies, type CopyStorage } from "./copies.ts";
 import { Durations } from "./durations.ts";
 import { Flights } from "./flights.ts";
-import { type Intent, Intents, type IntentStorage } from "./intents.ts";
+import { Intents, type IntentStorage } from "./intents.ts";
 import type { Erasure, KeyCall, KeyReply, KeyStatus, Redrive, RedriveBy } from "./key-call.ts";
 import { statusOf } from "./key-status.ts";
 import { Tally } from "./tally.ts";
@@ -62,7 +58,6 @@ import {
   afterFate,
   decideAgainstRun,
   decideOnRow,
-  freeFromMs,
   type RunEnd,
   withoutOutcome,
 } from "./run-decision.ts";
@@ -124,11 +119,9 @@ export class KeyEngine {
   #led = 0;
   /** Reads of the journal under way: bounded like the queue, which they bypass. */
   #reads = 0;
-  readonly #startedAtMs: number;
-  /** Until when a batch that got no answer may still commit, by key. */
-  readonly #unansweredUntilMs = new Map<string, number>();
+  readonly #absences: Absences;
+  readonly #accepted: AcceptedWork;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
-  #vigil: Promise<void> | undefined;
 
   constructor(setup: KeyEngineSetup) {
     const { clock } = setup;
@@ -143,7 +136,17 @@ export class KeyEngine {
       mintLife: () => timeOrderedId(clock(), setup.randomness),
       keepAlive: setup.keepAlive,
     });
-    this.#startedAtMs = clock();
+    this.#absences = new Absences(setup);
+    this.#accepted = new AcceptedWork({
+      intents: this.#intents,
+      operations: this.#operations,
+      databaseFor: setup.databaseFor,
+      clock,
+      keepAlive: setup.keepAlive,
+      alert: setup.alert,
+      isRunning: (key) => this.#flights.has(key),
+      run: (call) => this.#act(call, this.#known(call.key)),
+    });
   }
 
   #groupCommitOf(db: Database): GroupCommit {
@@ -296,57 +299,6 @@ export class KeyEngine {
     };
   }
 
-  /** After a run: an intent is done when its key is, and is tried again when it may still be carried out. */
-  async #settleIntent(key: string, reply: KeyReply): Promise<void> {
-    const intent = this.#intents.find(key);
-    if (intent === undefined) return;
-    const nowMs = this.#setup.clock();
-    const mayStillRun = reply.kind === "problem" && PROBLEMS[reply.code].shouldRetry;
-    const operation = this.#operations.get(intent.call.request.operation);
-    // An operation that is gone may come back: a deployment is rolled back, or has not reached this object.
-    const lifetimeMs = (operation?.keyLifetimeSeconds ?? KEY_LIFETIME_SECONDS) * 1000;
-    if (mayStillRun && nowMs < intent.acceptedAtMs + lifetimeMs) {
-      if (nowMs >= intent.acceptedAtMs + IN_FLIGHT_TOO_LONG_MS) this.#reportIntent(intent, nowMs);
-      const isLearned = reply.successProbability !== undefined;
-      await this.#intents.postpone(key, nowMs, isLearned ? reply.afterMs : 0);
-      return;
-    }
-    if (mayStillRun) {
-      this.#setup.alert("intent-abandoned", { operation: intent.call.request.operation });
-    } else if (nowMs >= intent.acceptedAtMs + IN_FLIGHT_TOO_LONG_MS) {
-      this.#closeReport(intent, nowMs);
-    }
-    this.#intents.remove(key);
-  }
-
-  /**
-   * Until it runs, an accepted request is in no table that the reconciliation sees: the object itself raises the issue. Best
-   * effort, and awaited by nobody: while the database is away there is an alert for that.
-   */
-  #reportIntent({ call, acceptedAtMs, attempts }: Intent, nowMs: number): void {
-    const { tenant, key, object, request } = call;
-    const minutes = Math.floor((nowMs - acceptedAtMs) / 60_000);
-    const issue = {
-      ...issueOfIntent(tenant, key),
-      what: `An accepted request has no outcome yet: ${request.operation}, for ${minutes} minutes, after ${attempts + 1} tries.`,
-      work: { key, object },
-    };
-    this.#besides("issue-not-raised", tenant, (db) => raiseIssues(db, [issue], nowMs));
-  }
-
-  #closeReport({ call: { tenant, key } }: Intent, nowMs: number): void {
-    const change = { state: "resolved", reason: "It has an outcome." } as const;
-    this.#besides("issue-not-resolved", tenant, (db) =>
-      changeIssue(db, issueId(issueOfIntent(tenant, key)), change, BY_SERVICE, nowMs),
-    );
-  }
-
-  #besides(event: string, tenant: string, work: (db: Database) => Promise<unknown>): void {
-    const { databaseFor, keepAlive, alert } = this.#setup;
-    const done = databaseFor(tenant).then((db) => withTimeout(work(db), SEND_TIMEOUT_MS));
-    keepAlive(done.catch((error: unknown) => alert(event, { error: String(error) })));
-  }
-
   /**
    * A request that is not valid runs nothing, and so takes no flight, nor is it accepted: its own correction may come
    * meanwhile.
@@ -382,9 +334,11 @@ export class KeyEngine {
       .then(async (ended) => {
         const settled = this.#advised(call, startedAtMs, ended);
         // The outcome stands, whatever becomes of the intent: the alarm will find it done.
-        await this.#settleIntent(call.key, settled).catch((error: unknown) =>
-          this.#setup.alert("intent-not-settled", { error: String(error) }),
-        );
+        await this.#accepted
+          .ended(call.key, settled)
+          .catch((error: unknown) =>
+            this.#setup.alert("intent-not-settled", { error: String(error) }),
+          );
         return settled;
       })
       .finally(() => {
@@ -529,13 +483,19 @@ export class KeyEngine {
   async #endRun(call: KeyCall, end: RunEnd<JournalEntry>): Promise<KeyReply> {
     switch (end.do) {
       case "recall":
-        this.#unansweredUntilMs.delete(call.key);
+        this.#absences.answered(call.key);
         return this.#recall(call, end.entry, end.own);
       case "unavailable":
         return unavailable(end.reason);
       case "unknown":
         return this.#unknown(call.key);
     }
+  }
+
+  /** A send got no answer: only the same key is safe, and the key is not called free while it may still land. */
+  #unknown(key: string): KeyReply {
+    this.#absences.unanswered(key);
+    return problem("outcome-unknown-yet", { afterMs: RETRY_UNAVAILABLE_MS });
   }
 
   /**
@@ -561,16 +521,6 @@ export class KeyEngine {
     if (copy === undefined || copy.record.state === "final") return false;
     // Past its tombstone a key may be used anew.
     return copy.forgetAtS > wholeSeconds(this.#setup.clock());
-  }
-
-  /** A send got no answer: only the same key is safe, and the key is not called free while it may still land. */
-  #unknown(key: string): KeyReply {
-    const now = this.#setup.clock();
-    for (const [other, untilMs] of this.#unansweredUntilMs) {
-      if (untilMs <= now) this.#unansweredUntilMs.delete(other);
-    }
-    this.#unansweredUntilMs.set(key, now + BATCH_LIFE_MS);
-    return problem("outcome-unknown-yet", { afterMs: RETRY_UNAVAILABLE_MS });
   }
 
   /** The row of a key, undefined if there is none; `unavailable` if the database does not answer. */
@@ -605,7 +555,7 @@ export class KeyEngine {
     const entry = await this.#findInJournal(tenant, key);
     if (entry === "unavailable") return "unavailable";
     return entry === undefined
-      ? this.#absent(key, askedAtMs)
+      ? this.#absences.of(key, askedAtMs)
       : statusOf(entry, this.#setup.clock());
   }
 
@@ -621,7 +571,7 @@ export class KeyEngine {
       const db = await this.#setup.databaseFor(tenant);
       const entry = await withTimeout(eraseRecord(db, tenant, key, by, askedAtMs), SEND_TIMEOUT_MS);
       if (entry === undefined) {
-        const { afterMs } = this.#absent(key, askedAtMs);
+        const { afterMs } = this.#absences.of(key, askedAtMs);
         return afterMs === undefined ? { kind: "unknown-key" } : { kind: "unknown-yet", afterMs };
       }
       if (!isSettled(entry.record)) return { kind: "in-flight" };
@@ -655,22 +605,6 @@ export class KeyEngine {
     return record === undefined ? undefined : { state: record.state, hash: outcomeHash(record) };
   }
 
-  /**
-   * Absence is not evidence: a batch that an earlier life of this object sent, or one that got no answer, may
-   * still commit. Until that time has passed the object stays, to be able to say that it has.
-   * @param askedAtMs before the journal was read: what committed between the read and now was not seen
-   */
-  #absent(key: string, askedAtMs: number): KeyStatus {
-    const untilMs = freeFromMs(this.#startedAtMs, this.#unansweredUntilMs.get(key));
-    const afterMs = untilMs - askedAtMs;
-    if (afterMs <= 0) return { state: "free" };
-    this.#vigil ??= this.#setup.pause(afterMs + VIGIL_GRACE_MS).finally(() => {
-      this.#vigil = undefined;
-    });
-    this.#setup.keepAlive(this.#vigil);
-    return { state: "unknown-yet", afterMs };
-  }
-
   /** The alarm: erases what has expired and forgets what is past its tombstone, a page at a time. */
   async sweep(): Promise<void> {
     if (CRASH_POINTS) await crashPoint("alarm");
@@ -698,38 +632,15 @@ export class KeyEngine {
       sweepNotBeforeMs = nowMs + SWEEP_RETRY_MS;
     }
     // An alarm that throws is dropped in the end: what could not be healed now is tried with the next.
-    await this.#heal(nowMs).catch((error: unknown) =>
-      this.#setup.alert("heal-failed", { error: String(error) }),
-    );
+    await this.#accepted
+      .heal(nowMs)
+      .catch((error: unknown) => this.#setup.alert("heal-failed", { error: String(error) }));
     await this.#rearm(sweepNotBeforeMs);
   }
 
-  /** Runs accepted requests that are due and that nobody is running, with their original key. */
-  async #heal(nowMs: number): Promise<void> {
-    const due = this.#intents
-      .due(nowMs, INTENTS_PER_ALARM_MAX)
-      .filter(({ call }) => !this.#flights.has(call.key));
-    await Promise.all(due.map((intent) => this.#resume(intent)));
-  }
-
-  /** A claim that is there already is found by the run, like by any retry. */
-  async #resume(intent: Intent): Promise<void> {
-    const { call } = intent;
-    const reply = await this.#act({ ...call, detached: false }, this.#known(call.key));
-    // What no run has settled, since there was none: an operation that is gone, or takes this input no more.
-    if (this.#intents.find(call.key) === intent) await this.#settleIntent(call.key, reply);
-  }
-
   /** Runs an accepted request now that has no outcome yet, whenever it is due. Undefined if there is none. */
-  async redrive(key: string, by: RedriveBy): Promise<Redrive["kind"] | undefined> {
-    const intent = this.#intents.find(key);
-    if (intent === undefined) return undefined;
-    if (this.#flights.has(key)) return "running";
-    if (by === "reconciliation") return "running";
-    const done = this.#resume(intent);
-    this.#setup.keepAlive(done.catch(() => undefined));
-    await withTimeout(done, REDRIVE_WAIT_MS).catch(() => undefined);
-    return "taken-up";
+  redrive(key: string, by: RedriveBy): Promise<Redrive["kind"] | undefined> {
+    return this.#accepted.redrive(key, by);
   }
 
   /** The earliest of all that is due. An object that holds nothing gives back its storage. */
@@ -785,15 +696,6 @@ export class KeyEngine {
 const RUN_MS_MAX = COMMIT_BUDGET_MS + SEND_TIMEOUT_MS;
 /** How long before a request that met an absent database is worth repeating. */
 const RETRY_UNAVAILABLE_MS = 1_000;
-/** So that a client that comes back exactly when told still finds the same object. */
-const VIGIL_GRACE_MS = 5_000;
-
-/** What tells the issue of an accepted request from others. */
-const issueOfIntent = (tenant: string, key: string) => ({
-  kind: "accepted-too-long",
-  tenant,
-  subject: keyHash(tenant, key),
-});
 
 const problem = (
   code: ProblemCode,

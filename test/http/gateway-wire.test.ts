@@ -177,6 +177,27 @@ it.each(["gzip", "br", "GZIP"])(
   },
 );
 
+describe("12: what an upstream may read as another amount gets 422", () => {
+  it.each([
+    ["application/json", '{"amount":1.1000000000000000001}', '{"amount":1.1000000000000000002}'],
+    [
+      "application/x-www-form-urlencoded",
+      "item[][sku]=a&item[][count]=2&item[][sku]=b",
+      "item[][sku]=a&item[][sku]=b&item[][count]=2",
+    ],
+  ])("%s", async (type, one, other) => {
+    const key = newKey();
+    const headers = [["Content-Type", type]] as const;
+    const heard = await heardDuring(async () => {
+      expect((await post("/public/charges", key, { headers, body: one })).status).toBe(200);
+      expect((await post("/public/charges", key, { headers, body: other })).status).toBe(422);
+      const again = await post("/public/charges", key, { headers, body: one });
+      expect(again.headers.get("idempotent-replayed")).toBe("true");
+    });
+    expect(heard).toHaveLength(1);
+  });
+});
+
 describe("without a credential and a key", () => {
   const bare = async (method: string, target: string): Promise<RawAnswer> =>
     exchange(serverFor("gateway").origin, { method, target, headers: [], body: "a=1" });

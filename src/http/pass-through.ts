@@ -57,8 +57,12 @@ export const passThrough = async (
     await answer.body?.cancel().catch(() => undefined);
     return unanswered(c, policy, changes, `The status ${answer.status} is none.`);
   }
+  // Which pages may read it: where the operator has said so, the upstream has no say, or the two would add up.
+  const isToldHere = c.get("latchkey.settings").CORS_ORIGINS.length > 0;
   const headers = new Headers(
-    returnedHeaders(answer.headers).map(([name, value]) => [name, value]),
+    returnedHeaders(answer.headers)
+      .filter(([name]) => !isToldHere || !name.startsWith("access-control-"))
+      .map(([name, value]) => [name, value]),
   );
   if (changes) headers.set(LATCHKEY_PROTECTED, "false");
   return new Response(answer.body, {

@@ -48,7 +48,11 @@ const ROUTES = [
     status: { path: "/keys/{key}", absenceIsFinal: true, quietMs: 0 },
   },
 ];
-const serverFor = useServers({ gateway: { vars: { GATEWAY_ROUTES: JSON.stringify(ROUTES) } } });
+const vars = { GATEWAY_ROUTES: JSON.stringify(ROUTES) };
+const serverFor = useServers({
+  gateway: { vars },
+  pages: { vars: { ...vars, CORS_ORIGINS: "https://shop.example" } },
+});
 
 type Asked = Partial<Pick<RawRequest, "headers" | "body">>;
 const ask = async (method: string, target: string, { headers = [], body }: Asked = {}) =>
@@ -215,6 +219,33 @@ describe("without a credential and a key", () => {
   it("where a token is asked for, nothing that may change something passes without", async () => {
     expect((await bare("DELETE", "/token/things/1")).status).toBe(401);
     expect((await bare("POST", "/public/charges")).status).toBe(401);
+  });
+});
+
+describe("which pages may read an answer that passes through", () => {
+  const read = async (server: "gateway" | "pages", page: string): Promise<RawAnswer> => {
+    answers.push(
+      OK.replace(
+        "\r\n\r\n",
+        "\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\r\n",
+      ),
+    );
+    const headers = [["Origin", page]] as const;
+    return exchange(serverFor(server).origin, { method: "GET", target: "/public/a", headers });
+  };
+
+  it.each([
+    ["https://shop.example", "https://shop.example"],
+    ["https://elsewhere.example", undefined],
+  ])("is the operator's word, if there is one: %s", async (page, allowed) => {
+    const { headers } = await read("pages", page);
+    expect(headers.get("access-control-allow-origin")).toBe(allowed);
+    expect(headers.get("access-control-allow-credentials")).toBeUndefined();
+  });
+
+  it("else the upstream's", async () => {
+    const { headers } = await read("gateway", "https://elsewhere.example");
+    expect(headers.get("access-control-allow-origin")).toBe("*");
   });
 });
 

@@ -526,7 +526,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<code>keepHeaders</code> names what is kept instead (<code>Content-Type</code> and <code>Location</code> always are); it may name a request id, never a cookie.</p>",
       "<p><strong>Cookies</strong> are dropped for the first caller, too. Kept, a cookie would hand one caller&#39;s session to whoever repeats the",
       "request; given once, a retry would not be the same answer. A route that logs people in is not a payment: <code>protect: false</code>.",
-      "CORS headers are the gateway&#39;s own, by <code>CORS_ORIGINS</code>.</p>",
+      "CORS headers are the gateway&#39;s own, by <code>CORS_ORIGINS</code>; as long as that names nobody, what passes through keeps your API&#39;s.</p>",
       "<p>Your API is asked for an answer in no content coding, since the next try may come from a client that knows none. An answer of",
       "up to 8 MiB is stored and replayed. A larger one goes through once, marked before its first byte beyond the limit; a retry then",
       "gets 409 <a href=\"../problems/response-not-stored\"><code>response-not-stored</code></a>, with its size and SHA-256.</p>",

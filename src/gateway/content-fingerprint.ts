@@ -2,39 +2,44 @@
  * Whether two requests under one key are the same request, for an API of which nothing is known but HTTP. The fingerprint
  * covers method, path, query, the type of the content, and the content as its type reads it:
  *
- * - JSON (`application/json`, `…+json`) in its RFC 8785 form: member order and white space do not matter;
- * - forms as their pairs: the order of different names does not matter, that of one name does;
+ * - JSON (`application/json`, `…+json`) in its RFC 8785 form: member order and white space do not matter; one with a
+ *   number that a double rounds as its bytes, since its reader may know decimals;
+ * - forms as their pairs: the order of different names does not matter, that of one name does, and that of names which are
+ *   alike up to a `[]`: to many readers `a[][b]` belongs to the element that the pair before it began;
  * - multipart as its parts, in order, each with its headers and bytes: the boundary is new on every try;
  * - everything else, what has a `Content-Encoding`, and whatever does not parse strictly, as its bytes.
  *
  * A lenient reader would let two different requests become one. Here the worst that a doubt does is that a retry which
  * was written differently gets 422.
  *
- * Every version that a living key or tombstone may carry stays computable: add a version, never edit one.
+ * Every version that a living key or tombstone may carry stays computable: add a version, never edit one. Version 1 took a
+ * rounded number for the number that it was rounded to, and `a[][b]` and `a[][c]` for names like any other.
  */
 import type { MemberHashes } from "../idempotency/fingerprint.ts";
 import { keyedHash, sha256Of } from "../kernel/hash.ts";
-import { canonicalJson, isJsonObject, type Json, parseJson } from "../kernel/json.ts";
+import { canonicalJson, isJsonObject, type Json, parseJson, roundsNumber } from "../kernel/json.ts";
 import { GATEWAY_MEMBER_NAMES_BYTES_MAX, GATEWAY_MEMBERS_MAX } from "../kernel/limits.ts";
 import { utf8Bytes } from "../kernel/utf8.ts";
 import type { ExchangeRequest } from "./exchange.ts";
 import { type Multipart, parseMultipart } from "./multipart.ts";
 
-export const EXCHANGE_FINGERPRINT_VERSION = 1;
+export const EXCHANGE_FINGERPRINT_VERSION = 2;
+type Version = 1 | typeof EXCHANGE_FINGERPRINT_VERSION;
 
 /** SHA-256 in hex, or undefined for a version that this build does not know: 503, never a guess. */
 export const exchangeFingerprint = (
   request: ExchangeRequest,
   version: number = EXCHANGE_FINGERPRINT_VERSION,
-): string | undefined => (version === 1 ? fingerprintV1(readContent(request)) : undefined);
+): string | undefined =>
+  version === 1 || version === 2 ? fingerprintOf(readContent(request, version)) : undefined;
 
 /** A fingerprint and the hashes that name what differs, from one reading of the content. */
 export const printExchange = (
   request: ExchangeRequest,
   secret: string,
 ): { readonly fingerprint: string; readonly members: MemberHashes } => {
-  const read = readContent(request);
-  return { fingerprint: fingerprintV1(read), members: memberHashes(read, secret) };
+  const read = readContent(request, EXCHANGE_FINGERPRINT_VERSION);
+  return { fingerprint: fingerprintOf(read), members: memberHashes(read, secret) };
 };
 
 /** A pair's value is null where the text had no "=". */
@@ -47,6 +52,7 @@ type Content =
   | { readonly kind: "bytes"; readonly sha256: string };
 
 type Read = {
+  readonly version: Version;
   readonly method: string;
   readonly path: string;
   readonly query: Json;
@@ -56,25 +62,25 @@ type Read = {
 };
 
 /** One canonical JSON array: unambiguous, because every part is delimited by JSON itself. */
-const fingerprintV1 = ({ method, path, query, type, content }: Read): string =>
+const fingerprintOf = ({ version, method, path, query, type, content }: Read): string =>
   sha256Of(
     canonicalJson([
-      "latchkey-exchange-1",
+      `latchkey-exchange-${version}`,
       method,
       path,
       query,
       type,
       content.kind,
-      contentJson(content),
+      contentJson(content, version),
     ]),
   );
 
-const contentJson = (content: Content): Json => {
+const contentJson = (content: Content, version: Version): Json => {
   switch (content.kind) {
     case "json":
       return content.value;
     case "form":
-      return sortedByName(content.pairs);
+      return sortedByName(content.pairs, version);
     case "multipart":
       return content.parts.map(({ headers, body }) => [headers, sha256Of(body)]);
     case "bytes":
@@ -82,7 +88,10 @@ const contentJson = (content: Content): Json => {
   }
 };
 
-const readContent = ({ method, target, headers, body }: ExchangeRequest): Read => {
+const readContent = (
+  { method, target, headers, body }: ExchangeRequest,
+  version: Version,
+): Read => {
   const [path = "", ...rest] = target.split("?");
   const query = rest.join("?");
   const pairs = parsePairs(query);
@@ -95,12 +104,13 @@ const readContent = ({ method, target, headers, body }: ExchangeRequest): Read =
   const plain =
     (encoding === "" || encoding === "identity") && ["", "utf-8", "utf8"].includes(charset);
   return {
+    version,
     method,
     path,
     // What is no list of pairs is compared as it was sent.
-    query: pairs === undefined ? query : sortedByName(pairs),
+    query: pairs === undefined ? query : sortedByName(pairs, version),
     type: plain ? [essence] : [essence, charset, encoding],
-    content: (plain ? structured(essence, contentType, body) : undefined) ?? {
+    content: (plain ? structured(essence, contentType, body, version) : undefined) ?? {
       kind: "bytes",
       sha256: sha256Of(body),
     },
@@ -112,6 +122,7 @@ const structured = (
   essence: string,
   contentType: string,
   body: Uint8Array,
+  version: Version,
 ): Content | undefined => {
   if (essence === "multipart/form-data" || essence === "multipart/mixed") {
     const parts = parseMultipart(body, parameterOf(contentType, "boundary"));
@@ -126,7 +137,8 @@ const structured = (
     return pairs === undefined ? undefined : { kind: "form", pairs };
   }
   const json = parseJson(text);
-  return json.ok ? { kind: "json", value: json.value } : undefined;
+  if (!json.ok || (version > 1 && roundsNumber(text))) return undefined;
+  return { kind: "json", value: json.value };
 };
 
 /**
@@ -134,7 +146,7 @@ const structured = (
  * built-in operations. A body with more names than are worth keeping is one part.
  */
 const memberHashes = (
-  { method, path, query, type, content }: Read,
+  { version, method, path, query, type, content }: Read,
   secret: string,
 ): MemberHashes => {
   const hash = (value: Json): string => keyedHash(secret, canonicalJson(value));
@@ -142,7 +154,9 @@ const memberHashes = (
   const isFew =
     parts.length <= GATEWAY_MEMBERS_MAX &&
     utf8Bytes(parts.map(([name]) => name).join("")) <= GATEWAY_MEMBER_NAMES_BYTES_MAX;
-  const named: (readonly [string, Json])[] = isFew ? parts : [["(body)", contentJson(content)]];
+  const named: (readonly [string, Json])[] = isFew
+    ? parts
+    : [["(body)", contentJson(content, version)]];
   return Object.fromEntries([
     // Nobody's secret, and a hash costs more than everything else here.
     ["(method)", method],
@@ -183,9 +197,16 @@ const grouped = (pairs: readonly (readonly [string, Json])[]): Map<string, Json[
   return byName;
 };
 
-/** Sorted by name alone, and stably: what order the values of one name have is theirs. */
-const sortedByName = (pairs: readonly Pair[]): Json =>
-  pairs.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([name, value]) => [name, value]);
+/** Sorted by name alone, and stably: what order the values of one name, or of one list, have is theirs. */
+const sortedByName = (pairs: readonly Pair[], version: Version): Json => {
+  const placed = pairs.map((pair) => {
+    const [name] = pair;
+    return { pair, place: version === 1 ? name : (name.split("[]", 1)[0] ?? name) };
+  });
+  return placed
+    .toSorted((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : 0))
+    .map(({ pair: [name, value] }) => [name, value]);
+};
 
 /**
  * `application/x-www-form-urlencoded`, strictly: undefined if an escape is not one or does not spell UTF-8, for then

@@ -142,7 +142,7 @@ export const keptHeaders = (
   const pairs = lowerCased(headers);
   const named = namedByConnection(pairs);
   return pairs.filter(([name, value]) => {
-    if (name === "content-encoding") return !DECODED_CODINGS.has(value.trim().toLowerCase());
+    if (name === "content-encoding") return !DECODED_CODINGS.has(value);
     if (isNeverKept(name) || named.has(name)) return false;
     if (ALWAYS_KEPT.has(name)) return true;
     return keepHeaders === null ? !OF_ONE_TRY.test(name) : keepHeaders.includes(name);
@@ -152,7 +152,7 @@ export const keptHeaders = (
 /** Without these the bytes cannot be read, or what was made not be found. */
 const ALWAYS_KEPT = new Set(["content-type", "content-language", "location"]);
 
-/** What workerd decodes by itself. */
+/** What workerd decodes by itself: written so, and in no other case. */
 const DECODED_CODINGS = new Set(["", "identity", "gzip", "br"]);
 
 const namedByConnection = (pairs: HeaderPairs): ReadonlySet<string> =>

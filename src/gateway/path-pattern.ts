@@ -30,19 +30,18 @@ export const matchesPath = (pattern: string, path: string): boolean => {
 };
 
 /**
- * Whether a path might mean another one to whoever resolves it: `.` and `..`, also encoded, and empty segments. What is
- * matched and fingerprinted must be what the upstream carries out.
+ * Whether a path might mean another one to whoever resolves it: backslashes, `.` and `..`, also encoded, or behind an
+ * encoded slash, which many servers decode before they resolve. What is matched must be what the upstream is asked for.
  */
-export const isTrickPath = (path: string): boolean => {
-  const segments = path.slice(1).split("/");
-  return (
-    path.includes("\\") ||
-    segments.some(
-      (segment, i) =>
-        (segment === "" && i !== segments.length - 1) || /^\.{1,2}(;|$)/.test(decoded(segment)),
-    )
-  );
-};
+export const isTrickPath = (path: string): boolean =>
+  path.includes("\\") ||
+  path
+    .split("/")
+    .flatMap((segment) => decoded(segment).split(/[/\\]/))
+    .some((segment) => /^\.{1,2}(;|$)/.test(segment));
+
+/** Many servers merge them: to those it is the path of another request. */
+export const hasEmptySegments = (path: string): boolean => path.includes("//");
 
 const decoded = (segment: string): string => {
   try {

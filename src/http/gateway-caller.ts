@@ -61,6 +61,9 @@ export const admitToRoute = async (
       ),
     );
   }
+  if (auth.tenant === null && isGarbled(credential)) {
+    return fail(unauthenticated(c, `${auth.header} is not UTF-8.`, 'Bearer realm="latchkey"'));
+  }
   return succeed({
     tenant: auth.tenant ?? credentialTenant(auth.header, credential ?? "", secretOf(c)),
     // A credential that nobody has judged proves no tenant: else each made-up one would have a limit of its own.
@@ -86,7 +89,7 @@ export const byTokenOrCredential: Authenticator = async (c) => {
   const header = credentialHeaders(gatewayOf(c.env)).find(
     (name) => (c.req.header(name) ?? "") !== "",
   );
-  if (header === undefined) return byToken(c);
+  if (header === undefined || isGarbled(c.req.header(header))) return byToken(c);
   return succeed({
     tenant: credentialTenant(header, c.req.header(header) ?? "", secretOf(c)),
     scopes: new Set(["read", "payments:write"] as const),
@@ -105,6 +108,10 @@ const credentialHeaders = ({ routes, fallback }: Gateway): string[] => [
     ),
   ),
 ];
+
+/** The runtime reads a byte that is no UTF-8 as U+FFFD: two credentials would be one, and so two tenants. */
+const isGarbled = (credential: string | undefined): boolean =>
+  (credential ?? "").includes("\uFFFD");
 
 /** Another secret makes other tenants: it is the one that is never rotated. */
 const secretOf = (c: HttpContext): string => {

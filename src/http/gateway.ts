@@ -13,7 +13,7 @@ import {
 } from "../contract/headers.ts";
 import { EXCHANGE_FINGERPRINT_VERSION, printExchange } from "../gateway/content-fingerprint.ts";
 import { sentHeaders } from "../gateway/headers.ts";
-import { isTrickPath } from "../gateway/path-pattern.ts";
+import { hasEmptySegments, isTrickPath } from "../gateway/path-pattern.ts";
 import { type Route, routeFor } from "../gateway/route-policy.ts";
 import { parseIdempotencyKey } from "../idempotency/key.ts";
 import { GATEWAY_BODY_BYTES_MAX, GATEWAY_KEY_LENGTH_MIN } from "../kernel/limits.ts";
@@ -43,10 +43,11 @@ export const gatewayRoute = async (c: HttpContext): Promise<Response> => {
   const [path = ""] = target.split("?", 1);
   const route = routeFor(gatewayOf(c.env), method, path);
   if (route === null) return problemResponse(c, "not-found");
-  if (READS.includes(method)) return passThrough(c, route.policy, target, false);
-  if (isTrickPath(path)) {
+  const isRead = READS.includes(method);
+  if (isTrickPath(path) || (!isRead && hasEmptySegments(path))) {
     return problemResponse(c, "not-found", { detail: "The path has empty or dot segments." });
   }
+  if (isRead) return passThrough(c, route.policy, target, false);
   const keyRequired = KEY_REQUIRED.includes(method);
   if (!keyRequired && !KEY_OPTIONAL.includes(method)) {
     // What is not known to be safe is not sent as if it were.
@@ -62,14 +63,14 @@ const exchange = async (
   target: string,
   keyRequired: boolean,
 ): Promise<Response> => {
+  const keyHeader = c.req.header(IDEMPOTENCY_KEY);
+  const passes = keyHeader === undefined && (!keyRequired || missingKey === "pass");
+  // Nobody's key: who may ask is the upstream's to say, as with a read.
+  if (passes && auth.kind === "passthrough") return passThrough(c, policy, target, true);
   const admitted = await admitToRoute(c, auth);
   if (!admitted.ok) return admitted.failure;
   const { tenant, counter, credential, upstreamKey, caller } = admitted.value;
-
-  const keyHeader = c.req.header(IDEMPOTENCY_KEY);
-  if (keyHeader === undefined && (!keyRequired || missingKey === "pass")) {
-    return passThrough(c, policy, target, true);
-  }
+  if (passes) return passThrough(c, policy, target, true);
   if (await isOverNewKeyLimit(c.env.NEW_KEYS, tenant, keyHeader, counter)) {
     return problemResponse(c, "rate-limited", { afterMs: RATE_PERIOD_MS });
   }

@@ -36,6 +36,8 @@ export const parseIdempotencyKey = (
       `The key has ${key.length} characters; ${lengthMin} to ${KEY_LENGTH_MAX} are accepted.`,
     );
   }
+  // In the path of a key's status, here and at an upstream, they would name another resource, encoded or not.
+  if (key === "." || key === "..") return invalid("The key may not be . or ..");
   if (!ALLOWED.test(key)) {
     return invalid(
       'The key may hold printable ASCII without space, ", comma, semicolon or backslash, and the header may be sent once.',

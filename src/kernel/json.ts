@@ -111,6 +111,27 @@ const isWhole = (piece: string): boolean => {
   return end === 0 || Number(exponent) - fraction.length + (digits.length - end) >= 0;
 };
 
+/** Without sixteen digits, or an exponent, a double keeps a number as it is written. */
+const MAY_BE_INEXACT = /\d[\d.]{15}|\d[eE]/;
+
+/** Whether a double rounds a number of the text, so that another one would read the same; of text that `parseJson` took. */
+export const roundsNumber = (text: string): boolean =>
+  MAY_BE_INEXACT.test(text) &&
+  [...text.matchAll(token)].some(
+    ([piece]) => /^[-0-9]/.test(piece) && decimalOf(piece) !== decimalOf(String(Number(piece))),
+  );
+
+/** The decimal as it is written: its sign, its digits from the first to the last that is not 0, and their power of ten. */
+const decimalOf = (piece: string): string => {
+  const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
+  const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const shortest = digits.replace(/0+$/, "");
+  if (shortest === "") return "0";
+  const power = Number(exponent) - fraction.length + (digits.length - shortest.length);
+  return `${piece.startsWith("-") ? "-" : ""}${shortest}e${power}`;
+};
+
 const nameFlaw = (piece: string, names: Set<string>): string | undefined => {
   const name = unquote(piece);
   if (names.has(name)) return "The body has two members of one name.";

@@ -36,6 +36,11 @@ export const spool = async (
   response: Response,
   { kind }: Upstream,
 ): Promise<Spooled> => {
+  // Empty, whatever coding it claims: there is nothing in it that the runtime could undo.
+  if (kind === "origin" && response.headers.get("content-length") === "0") {
+    await response.body?.cancel();
+    return { kind: "whole", first: new Uint8Array(0), chunks: 0 };
+  }
   // HTTP holds an origin to the length that it announces; another Worker may announce what it likes.
   if (kind === "origin" && isShort(response)) {
     return { kind: "whole", first: new Uint8Array(await response.arrayBuffer()), chunks: 0 };

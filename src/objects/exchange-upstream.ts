@@ -14,13 +14,13 @@ export type SendUpstream = (upstream: Upstream, request: UpstreamRequest) => Pro
 export const fetcherOf = (
   env: Bindings,
   upstream: Upstream,
-): ((...request: UpstreamRequest) => Promise<Response>) => {
+): ((input: string | Request, init: RequestInit) => Promise<Response>) => {
   if (upstream.kind === "origin") return fetch;
   const service: unknown = Reflect.get(env, upstream.binding);
   if (!isFetcher(service)) {
     throw new Error(`The service binding ${upstream.binding} is missing.`);
   }
-  return (url, init) => service.fetch(url, init);
+  return (input, init) => service.fetch(input, init);
 };
 
 const isFetcher = (value: unknown): value is Pick<Fetcher, "fetch"> =>

@@ -20,23 +20,39 @@ const print = (...args: Parameters<typeof request>): string | undefined =>
 const JSON_TYPE = "application/json";
 const FORM = "application/x-www-form-urlencoded";
 
-describe("version 1 of a fingerprint of an exchange", () => {
-  it("is what it was when keys were stored with it", () => {
-    expect(print(JSON_TYPE, '{"b":1,"a":[true]}', { target: "/v1/charges?b=2&a=1" })).toBe(
+describe("a version of a fingerprint of an exchange", () => {
+  const stored = request(JSON_TYPE, '{"b":1,"a":[true]}', { target: "/v1/charges?b=2&a=1" });
+
+  it("81: is what it was when keys were stored with it", () => {
+    expect(exchangeFingerprint(stored, 1)).toBe(
       "eb1238444904f6234dbf988d572e2230d7030a6ff1527c0e460de56a2b67499e",
     );
-    expect(print("", "")).toBe("03de66929cfe8f46b8aa6e82c84842d9630d65efadc1c3cfbce1bc00491fb87c");
+    expect(exchangeFingerprint(request("", ""), 1)).toBe(
+      "03de66929cfe8f46b8aa6e82c84842d9630d65efadc1c3cfbce1bc00491fb87c",
+    );
   });
 
-  it("is SHA-256 over one canonical JSON array", () => {
-    const text =
-      '["latchkey-exchange-1","POST","/v1/charges",[["a","1"],["b","2"]],["application/json"],"json",{"a":[true],"b":1}]';
-    expect(print(JSON_TYPE, '{"b":1,"a":[true]}', { target: "/v1/charges?b=2&a=1" })).toBe(
+  it.each([1, 2])("is SHA-256 over one canonical JSON array: %d", (version) => {
+    const text = `["latchkey-exchange-${version}","POST","/v1/charges",[["a","1"],["b","2"]],["application/json"],"json",{"a":[true],"b":1}]`;
+    expect(exchangeFingerprint(stored, version)).toBe(
       createHash("sha256").update(text).digest("hex"),
     );
   });
 
-  it.each([0, 2, -1, 1.5])("81: version %d is unknown: undefined, never a guess", (version) => {
+  it("is the second unless said", () => {
+    expect(print(JSON_TYPE, "{}")).toBe(exchangeFingerprint(request(JSON_TYPE, "{}"), 2));
+    expect(printExchange(stored, "secret").fingerprint).toBe(exchangeFingerprint(stored, 2));
+  });
+
+  it.each([
+    ["a number that is rounded", JSON_TYPE, '{"a":1.1000000000000000001}', '{"a":1.1}'],
+    ["the order within a list", FORM, "a[][x]=1&a[][y]=2", "a[][y]=2&a[][x]=1"],
+  ])("81: the first keeps taking %s for no difference", (_, type, a, b) => {
+    expect(exchangeFingerprint(request(type, a), 1)).toBe(exchangeFingerprint(request(type, b), 1));
+    expect(print(type, a)).not.toBe(print(type, b));
+  });
+
+  it.each([0, 3, -1, 1.5])("81: version %d is unknown: undefined, never a guess", (version) => {
     expect(exchangeFingerprint(request(JSON_TYPE, "{}"), version)).toBeUndefined();
   });
 
@@ -74,6 +90,7 @@ describe("JSON", () => {
   it.each([
     ["14: duplicate members", '{"a":1,"a":2}', '{"a":2}'],
     ["15: an integer past 2^53", "[9007199254740993]", "[9007199254740992]"],
+    ["15: a fraction that a double rounds", '{"a":1.1000000000000000001}', '{"a":1.1}'],
     ["20: invalid UTF-8", new Uint8Array([0x22, 0xff, 0x22]), new Uint8Array([0x22, 0xfe, 0x22])],
     ["text that is none", "{", "{ "],
     ["19: a byte order mark", "\uFEFF{}", "{}"],
@@ -91,6 +108,11 @@ describe("a form", () => {
     expect(print(FORM, "a=1&b=2&a=3")).toBe(print(FORM, "b=2&a=1&a=3"));
     expect(print(FORM, "a=1")).not.toBe(print(FORM, "a=2"));
     expect(print(FORM, "a=%FF")).not.toBe(print(FORM, "a=%FE"));
+    expect(print(FORM, "a[b]=1&a[c]=2")).toBe(print(FORM, "a[c]=2&a[b]=1"));
+    expect(print(FORM, "i[][sku]=a&i[][n]=2&i[][sku]=b")).not.toBe(
+      print(FORM, "i[][sku]=a&i[][sku]=b&i[][n]=2"),
+    );
+    expect(print(FORM, "i[][sku]=a&b=1&i[][n]=2")).toBe(print(FORM, "b=1&i[][sku]=a&i[][n]=2"));
     expect(print(FORM, "a=b%26c=d")).not.toBe(print(FORM, "a=b&c=d"));
   });
 });

@@ -1,6 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isPathPattern, isTrickPath, matchesPath } from "../../../src/gateway/path-pattern.ts";
+import {
+  hasEmptySegments,
+  isPathPattern,
+  isTrickPath,
+  matchesPath,
+} from "../../../src/gateway/path-pattern.ts";
 import { property } from "../property.ts";
 
 describe("a path pattern", () => {
@@ -46,12 +51,30 @@ describe("a path pattern", () => {
 });
 
 describe("33: a path that might mean another one", () => {
-  it.each(["//", "//v1/a", "/v1//a", "/v1/../a", "/v1/%2e%2E/a", "/v1/.", "/v1/..;/a", "/v1/a\\b"])(
-    "%s is one",
-    (path) => expect(isTrickPath(path)).toBe(true),
-  );
-  it.each(["/", "/v1/", "/v1/a.b", "/v1/...", "/v1/.well-known", "/v1/a%2Fb"])(
+  it.each([
+    ["/v1/../a", "a dot segment"],
+    ["/v1/%2e%2E/a", "an encoded one"],
+    ["/v1/.", "one at the end"],
+    ["/v1/..;/a", "one with a parameter"],
+    ["/v1/..%2fa", "one before an encoded slash"],
+    ["/v1/a%2F..%2Fb", "one between encoded slashes"],
+    ["/v1/a%5c..", "one behind an encoded backslash"],
+    ["/v1/a\\b", "a backslash"],
+  ])("%s is one: %s", (path) => expect(isTrickPath(path)).toBe(true));
+
+  it.each(["/", "/v1/", "/v1/a.b", "/v1/...", "/v1/.well-known", "/v1/a%2Fb", "/v1/a%2F.b"])(
     "%s is none",
     (path) => expect(isTrickPath(path)).toBe(false),
+  );
+
+  it.each([
+    ["//", true],
+    ["//v1/a", true],
+    ["/v1//a", true],
+    ["/v1/a//", true],
+    ["/", false],
+    ["/v1/a/", false],
+  ])("whether %s has empty segments: %s", (path, expected) =>
+    expect(hasEmptySegments(path)).toBe(expected),
   );
 });

@@ -78,6 +78,16 @@ describe("a refused key", () => {
   });
 });
 
+describe("8: a key that is a dot segment", () => {
+  it.each([".", "..", '"."', '".."'])("%s is refused: a path cannot name it", (header) => {
+    expect(parseIdempotencyKey(header, 1)).toMatchObject({ failure: { code: INVALID } });
+  });
+
+  it.each(["...", ".a", "a.", "%2e"])("%s is none", (header) => {
+    expect(parseIdempotencyKey(header, 1)).toEqual({ ok: true, value: header });
+  });
+});
+
 describe("the two forms of a key", () => {
   it('7: "k…" and k… are one key', () => {
     expect(read(`"${KEY}"`)).toBe(`key ${KEY}`);

@@ -2,7 +2,13 @@ import canonicalize from "canonicalize";
 import fc from "fast-check";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
-import { canonicalJson, isJsonObject, type Json, parseJson } from "../../../src/kernel/json.ts";
+import {
+  canonicalJson,
+  isJsonObject,
+  type Json,
+  parseJson,
+  roundsNumber,
+} from "../../../src/kernel/json.ts";
 import { JSON_DEPTH_MAX } from "../../../src/kernel/limits.ts";
 import { json, property } from "../property.ts";
 
@@ -275,6 +281,39 @@ property(
   ),
   2_000,
 );
+
+describe("15: a number that a double rounds", () => {
+  it.each([
+    "1.1000000000000000001",
+    "-1.1000000000000000001",
+    "[0.10000000000000001]",
+    '{"a":{"b":1000000000.00000012}}',
+    "4e-324",
+    "1.1000000000000000001e3",
+  ])("%s has one", (text) => expect(roundsNumber(text)).toBe(true));
+
+  it.each([
+    "1.10",
+    "0.10000000000000000000000",
+    "1.0e1",
+    "10E-1",
+    "-0.5e-7",
+    "5e-324",
+    "0e99",
+    "0.0000000000000000",
+    "9007199254740991",
+    '{"1.1000000000000000001":"1.1000000000000000001, 4e-324"}',
+    "true",
+  ])("%s has none", (text) => expect(roundsNumber(text)).toBe(false));
+
+  property(
+    "is never one that JSON.stringify has written",
+    fc.property(
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      (value) => !roundsNumber(JSON.stringify([value])),
+    ),
+  );
+});
 
 describe("isJsonObject", () => {
   it.each([

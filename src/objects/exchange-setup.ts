@@ -49,10 +49,7 @@ export const exchangeSetup = (
     health: originHealth(upstreams),
     pauseBefore: (attempt) => pauseBefore(attempt, systemRandomness),
     keptHeaders: (headers, keepHeaders) => keptHeaders(headers, keepHeaders),
-    fingerprintIn: (call, version) =>
-      call.operation === undefined
-        ? exchangeFingerprint(call.request, version)
-        : fingerprint(call.operation, version),
+    fingerprintIn,
     steps: new ExternalSteps({
       operations,
       processorNamed: (name) => parseProcessor(env, name, KEY_LIFETIME_SECONDS_MAX),
@@ -65,6 +62,12 @@ export const exchangeSetup = (
     randomness: systemRandomness,
   };
 };
+
+/** Of the request that the caller made: of a call for an operation, what the operation was asked. */
+export const fingerprintIn: ExchangeSurroundings["fingerprintIn"] = (call, version) =>
+  call.operation === undefined
+    ? exchangeFingerprint(call.request, version)
+    : fingerprint(call.operation, version);
 
 /**
  * Doubles from the first pause to the maximum, and up to half of it is left away at random: keys that failed together

@@ -2,6 +2,7 @@
 import { env } from "cloudflare:workers";
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
+import { exchangeFingerprint } from "../../src/gateway/content-fingerprint.ts";
 import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import type { Resolution } from "../../src/objects/exchange-call.ts";
 import { until } from "../support/faulty-database.ts";
@@ -57,6 +58,23 @@ describe("an exchange", () => {
     for (const heard of await Promise.all(waiting)) {
       expect(heard).toMatchObject({ status: 201, replayed: true });
     }
+    expect(upstream.calls).toBe(1);
+  });
+
+  it("81: is answered from what an earlier version of the fingerprint stored, with 422 for another request", async () => {
+    const upstream = new Upstream();
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf());
+    const printed = (version: number, amount: number): typeof call => {
+      const body = new TextEncoder().encode(`{"amount":${amount}}`);
+      const request = { ...call.request, body };
+      const fingerprint = exchangeFingerprint(request, version) ?? "";
+      return { ...call, request, fingerprint, fingerprintVersion: version };
+    };
+    const first = await object.exchange(printed(1, 1));
+
+    expect(await object.exchange(printed(2, 1))).toMatchObject({ ...first, replayed: true });
+    expect(await object.exchange(printed(2, 2))).toMatchObject({ code: "idempotency-key-reused" });
     expect(upstream.calls).toBe(1);
   });
 

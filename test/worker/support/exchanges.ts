@@ -8,7 +8,6 @@ import { afterEach, beforeAll, vi } from "vitest";
 import type { ExchangePolicy } from "../../../src/gateway/exchange.ts";
 import { keptHeaders } from "../../../src/gateway/headers.ts";
 import { originHealth } from "../../../src/gateway/origin-health.ts";
-import { fingerprint as printOf } from "../../../src/idempotency/fingerprint.ts";
 import { systemRandomness } from "../../../src/kernel/ids.ts";
 import { Advisor } from "../../../src/objects/advice.ts";
 import { Alarm } from "../../../src/objects/alarm.ts";
@@ -18,6 +17,7 @@ import type {
   UpstreamCall,
 } from "../../../src/objects/exchange-call.ts";
 import { ExchangeEngine } from "../../../src/objects/exchange-engine.ts";
+import { fingerprintIn } from "../../../src/objects/exchange-setup.ts";
 import type { ExchangeSurroundings } from "../../../src/objects/exchange-surroundings.ts";
 import { UpstreamAdvice } from "../../../src/objects/upstream-advice.ts";
 import { ExternalSteps } from "../../../src/objects/external-steps.ts";
@@ -139,8 +139,7 @@ export class ExchangeIncarnation {
         },
       }),
       keptHeaders,
-      fingerprintIn: (call, version) =>
-        call.operation === undefined ? undefined : printOf(call.operation, version),
+      fingerprintIn,
       secretNamed: () => undefined,
       clock: time.clock,
       randomness: systemRandomness,

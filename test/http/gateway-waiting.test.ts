@@ -128,6 +128,26 @@ describe("65: new keys", () => {
 });
 
 describe("24: the tenant of a credential", () => {
+  it("69: may have the answers of its keys erased, and of nobody else's", async () => {
+    const key = newKey();
+    await send("/v1/charges", key);
+    const erase = async (credential: string): Promise<number> => {
+      const response = await fetch(
+        `${serverFor("usual").origin}/_latchkey/v1/idempotency-keys/${key}/body`,
+        { method: "DELETE", headers: { Authorization: credential } },
+      );
+      await response.text();
+      return response.status;
+    };
+    await erase("Bearer sk_another");
+    expect((await send("/v1/charges", key)).response.status).toBe(200);
+    expect(await erase("Bearer sk_test_1")).toBeLessThan(300);
+    const { response, body } = await send("/v1/charges", key);
+    expect(response.status).toBe(410);
+    expect(body).toMatchObject({ code: "outcome-erased" });
+    expect(effectsBy(key)).toBe(1);
+  });
+
   it("is a keyed hash of it by CREDENTIAL_SECRET, so that the other secret may be rotated", async () => {
     const key = newKey();
     nextFaults.push("reset-after");

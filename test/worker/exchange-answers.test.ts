@@ -104,6 +104,32 @@ describe("64, 77: an answer that broke off", () => {
   });
 });
 
+describe("78: an answer that is too large to keep, and that nobody takes", () => {
+  it("is read to its end all the same: the key tells its size and hash", async () => {
+    const upstream = new Upstream();
+    const bytes = new Uint8Array(8 * 1024 * 1024 + 1).fill(3);
+    upstream.answer = () => new Response(bytes);
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf(), { detached: true });
+    expect(verdict(await object.exchange(call))).toBe("accepted");
+    const digest = await crypto.subtle.digest("SHA-256", bytes);
+    const sha256 = [...new Uint8Array(digest)]
+      .map((byte) => byte.toString(16).padStart(2, "0"))
+      .join("");
+    let heard = await object.exchange({ ...call, detached: false });
+    for (let i = 0; i < 500 && !JSON.stringify(heard).includes("sha256"); i++) {
+      await scheduler.wait(10);
+      heard = await object.exchange({ ...call, detached: false });
+    }
+    expect(heard).toMatchObject({
+      code: "response-not-stored",
+      members: { bytes: bytes.byteLength, sha256 },
+    });
+    expect(await chunksIn(object)).toEqual({ n: 0 });
+    expect(upstream.calls).toBe(1);
+  });
+});
+
 describe("69: an answer that is erased while somebody reads it", () => {
   /** Reads the first chunk, lets it be erased, and reads on. */
   const readAcrossErasure = async (bytes: number, replays: boolean) => {

@@ -5,6 +5,7 @@ import {
   RETRY_AFTER_DEFAULT_MS,
   RETRY_FULL_MS,
   UPSTREAM_CALLS_MAX,
+  WAITERS_PER_KEY_MAX,
 } from "../../src/kernel/limits.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
@@ -56,6 +57,30 @@ describe("an object with much under way", () => {
       expect(upstream.calls).toBe(calls.length + 2);
     },
   );
+});
+
+describe("67: one key", () => {
+  it("has no more than 100 who wait for it: the next one hears 423 at once, and nobody calls", async () => {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf());
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    const patient = { ...call, waitMs: 50_000 };
+    const heard: (number | string)[] = [];
+    const waiting = Array.from({ length: WAITERS_PER_KEY_MAX + 3 }, async () => {
+      const one = await object.exchange(patient);
+      heard.push(verdict(one));
+      return one;
+    });
+    await until(() => heard.length === 3);
+    expect(heard).toEqual(Array.from({ length: 3 }, () => "request-in-flight"));
+    upstream.release();
+    await Promise.all([first, ...waiting]);
+    expect(heard.filter((one) => one === 201)).toHaveLength(WAITERS_PER_KEY_MAX);
+    expect(upstream.calls).toBe(1);
+  });
 });
 
 describe("one upstream", () => {

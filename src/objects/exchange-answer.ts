@@ -118,11 +118,20 @@ export const storedBody = (
     pull: (controller) => {
       const chunk = exchanges.chunk(key, place);
       place += 1;
-      if (chunk === undefined) controller.close();
-      else controller.enqueue(chunk);
+      if (chunk !== undefined) controller.enqueue(chunk);
+      else if (isWhole(exchanges, exchange)) controller.close();
+      else controller.error(goneMeanwhile());
     },
   });
 };
+
+/** It may be erased, or expire, while somebody reads it: what they have had by then must not pass for all of it. */
+const isWhole = (exchanges: Exchanges, { key, nonce }: Exchange): boolean => {
+  const now = exchanges.find(key);
+  return now?.nonce === nonce && now.left === "whole";
+};
+
+const goneMeanwhile = (): Error => new Error("The answer was erased while it was read.");
 
 /** What is known of an answer that went through once, at its end. */
 export type Passed = { readonly bytes: number; readonly sha256: string };
@@ -142,7 +151,11 @@ export const passedBody = (
   let bytes = 0;
   let place = 0;
   const next = async (): Promise<Uint8Array | undefined> => {
-    if (place < chunks) return exchanges.chunk(key, place);
+    if (place < chunks) {
+      const chunk = exchanges.chunk(key, place);
+      if (chunk === undefined) throw goneMeanwhile();
+      return chunk;
+    }
     return place === chunks ? pending : (await rest.read()).value;
   };
   return new ReadableStream({

@@ -5,6 +5,7 @@ import { type Experience, upstreamName } from "../gateway/origin-health.ts";
 import { type Verdict, verdictOn, verdictOnFailure } from "../gateway/outcome-rule.ts";
 import { crashPoint } from "../kernel/crash-point.ts";
 import { UPSTREAM_RETRY_AFTER_MS_MAX } from "../kernel/limits.ts";
+import type { Durations } from "./durations.ts";
 import type { ExchangeReply } from "./exchange-call.ts";
 import type { Changes } from "./exchange-change.ts";
 import { hear } from "./exchange-hearing.ts";
@@ -23,10 +24,15 @@ export type AttemptsSetup = Pick<
   readonly outcomes: Outcomes;
 };
 
-export class Attempts {
-  readonly #setup: AttemptsSetup;
+type SendingSetup = AttemptsSetup & {
+  /** Of calls, by route. */
+  readonly durations: Pick<Durations, "record">;
+};
 
-  constructor(setup: AttemptsSetup) {
+export class Attempts {
+  readonly #setup: SendingSetup;
+
+  constructor(setup: SendingSetup) {
     this.#setup = setup;
   }
 
@@ -57,6 +63,7 @@ export class Attempts {
     });
     // What becomes of it from here on is not the upstream's doing.
     const endedAtMs = clock();
+    this.#setup.durations.record(policy.route, endedAtMs - startedAtMs);
     let verdict: Verdict;
     let failure: Failure | undefined;
     let hintMs: number | undefined;

@@ -82,7 +82,7 @@ export class Care {
     await withTimeout(sweepRecords(db, first.tenant, keys, nowS), SEND_TIMEOUT_MS);
     if (CRASH_POINTS) await crashPoint("sweep");
     for (const exchange of old) {
-      if (exchange.forgetAtS <= nowS) exchanges.remove(exchange.key);
+      if (exchange.forgetAtS <= nowS) exchanges.remove(exchange);
       else exchanges.strip(exchange, "expired");
     }
   }

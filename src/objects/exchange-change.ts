@@ -72,6 +72,8 @@ export class Changes {
       return { exchange: closed({ ...now, state }, nowMs), bytes: null };
     });
     if (stored !== undefined) {
+      // Of an answer that broke off: what a person says next may be empty, and this is no part of it.
+      if (stored.state.kind === "uncertain") exchanges.removeChunks(stored.key);
       await alarm.noLaterThan(exchanges.nextDueAtMs() ?? nowMs);
     }
     return stored;

@@ -286,7 +286,7 @@ export class Claiming {
       const free: ExchangeState = { ...state, kind: "free", afterMs: 0 };
       const effects =
         work === null ? [] : steps.effectsOf({ ...exchange, state: free }, work, clock());
-      if (exchanges.find(key)?.nonce === nonce) exchanges.remove(key);
+      exchanges.remove(exchange);
       const db = await databaseFor(tenant);
       const claim = { nonce, attempt: state.attempt };
       const released = releaseClaim(db, { tenant, key }, claim, effects, clock());

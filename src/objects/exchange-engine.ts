@@ -29,6 +29,7 @@ import {
   RETRY_AFTER_DEFAULT_MS,
 } from "../kernel/limits.ts";
 import { withTimeout } from "../kernel/timeout.ts";
+import { Durations } from "./durations.ts";
 import { Attempts } from "./exchange-attempt.ts";
 import type { ExchangeCall, ExchangeReply, Resolution, ResolutionReply } from "./exchange-call.ts";
 import { Care } from "./exchange-care.ts";
@@ -96,11 +97,12 @@ export class ExchangeEngine {
     const settling = new Settling(table);
     const telling = new Telling(table);
     const settled = { ...table, flights, settling, telling };
-    const standing = new Standing(settled);
+    const durations = new Durations();
+    const standing = new Standing({ ...settled, durations });
     const changes = new Changes({ ...settled, standing });
     const changed = { ...settled, standing, changes };
     const outcomes = new Outcomes(changed);
-    const attempts = new Attempts({ ...changed, outcomes });
+    const attempts = new Attempts({ ...changed, outcomes, durations });
     const questions = new Questions({ ...changed, outcomes });
     const heal = (exchange: Exchange, now = false): Flight => this.#heal(exchange, now);
     this.#exchanges = exchanges;

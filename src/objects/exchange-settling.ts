@@ -170,7 +170,7 @@ export class Settling {
     if (sent.state.kind !== "free" && !isOwn) {
       alert("settlement-without-row", { route: sent.route, state: sent.state.kind });
     }
-    if (sent.state.kind === "free" && !isOwn && this.#isAsSent(sent)) exchanges.remove(sent.key);
+    if (sent.state.kind === "free" && !isOwn && this.#isAsSent(sent)) exchanges.remove(sent);
     return sent.state.kind !== "free";
   }
 

@@ -1,6 +1,7 @@
 /** What a caller hears of an exchange as it stands. Changes nothing but what is late already: what the journal is to know. */
 import { isExpired } from "../idempotency/key-record.ts";
 import { RETRY_AFTER_DEFAULT_MS } from "../kernel/limits.ts";
+import type { Durations } from "./durations.ts";
 import { storedBody } from "./exchange-answer.ts";
 import type { ExchangeReply } from "./exchange-call.ts";
 import type { Exchange } from "./exchange-record.ts";
@@ -12,6 +13,8 @@ import type { Exchanges } from "./exchanges.ts";
 export type StandingSetup = Pick<ExchangeSurroundings, "clock"> & {
   readonly exchanges: Exchanges;
   readonly settling: Settling;
+  /** Of calls, by route. */
+  readonly durations: Pick<Durations, "remainingMs">;
 };
 
 export class Standing {
@@ -63,11 +66,18 @@ export class Standing {
     return { kind: "answer", status, headers, body, expiresAtS, replayed };
   }
 
-  /** When it is worth coming back: at the next try, or at the latest when the call is given up. */
+  /** When it is worth coming back: at the next try; of a call, when such calls usually end, or at the latest when it is given up. */
   afterMs(key: string): number {
-    const exchange = this.#setup.exchanges.find(key);
-    if (exchange?.state.kind !== "paused") return RETRY_AFTER_DEFAULT_MS;
-    return Math.max(exchange.state.dueAtMs - this.#setup.clock(), RETRY_AFTER_DEFAULT_MS);
+    const { exchanges, durations, clock } = this.#setup;
+    const exchange = exchanges.find(key);
+    const nowMs = clock();
+    if (exchange?.state.kind === "paused") {
+      return Math.max(exchange.state.dueAtMs - nowMs, RETRY_AFTER_DEFAULT_MS);
+    }
+    if (exchange?.state.kind !== "calling") return RETRY_AFTER_DEFAULT_MS;
+    const { route, state, callEndsAtMs } = exchange;
+    const usualMs = durations.remainingMs(route, nowMs - state.sentAtMs);
+    return Math.max(Math.min(usualMs, callEndsAtMs - nowMs), RETRY_AFTER_DEFAULT_MS);
   }
 
   inFlight(key: string): ExchangeReply {

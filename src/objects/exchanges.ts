@@ -198,8 +198,9 @@ export class Exchanges {
     this.removeChunks(exchange.key);
   }
 
-  /** With all that is kept of it. */
-  remove(key: string): void {
+  /** With all that is kept of it; never what another claim has put in its place meanwhile. */
+  remove({ key, nonce }: Pick<Exchange, "key" | "nonce">): void {
+    if (this.find(key)?.nonce !== nonce) return;
     this.#ended.delete(key);
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec("DELETE FROM exchanges WHERE key = ?", key);

@@ -397,6 +397,11 @@ describe("59: headers", () => {
     const again = await send(path, { key });
     expect([first.status, again.status]).toEqual([303, 303]);
     expect(again.headers.get("Location")).toBe(`${honouring.origin}/stolen`);
+    // Clients that ask before they repeat what is no success hear that it stands.
+    for (const { headers } of [first, again]) {
+      expect(headers.get("Stripe-Should-Retry")).toBe("false");
+      expect(headers.get("X-Should-Retry")).toBe("false");
+    }
     expect(honouring.calls()).toBe(before);
   });
 });

@@ -1,7 +1,12 @@
 /** What an object and a database have room for: beyond it a new key gets 503 with a time, stays free, and runs later. */
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
-import { RETRY_AFTER_DEFAULT_MS, RETRY_FULL_MS } from "../../src/kernel/limits.ts";
+import {
+  RETRY_AFTER_DEFAULT_MS,
+  RETRY_FULL_MS,
+  UPSTREAM_CALLS_MAX,
+  WAITERS_PER_KEY_MAX,
+} from "../../src/kernel/limits.ts";
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
 import { until } from "../support/faulty-database.ts";
@@ -52,6 +57,55 @@ describe("an object with much under way", () => {
       expect(upstream.calls).toBe(calls.length + 2);
     },
   );
+});
+
+describe("67: one key", () => {
+  it("has no more than 100 who wait for it: the next one hears 423 at once, and nobody calls", async () => {
+    const upstream = new Upstream();
+    upstream.faults.push("hang");
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf());
+    const first = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    const patient = { ...call, waitMs: 50_000 };
+    const heard: (number | string)[] = [];
+    const waiting = Array.from({ length: WAITERS_PER_KEY_MAX + 3 }, async () => {
+      const one = await object.exchange(patient);
+      heard.push(verdict(one));
+      return one;
+    });
+    await until(() => heard.length === 3);
+    expect(heard).toEqual(Array.from({ length: 3 }, () => "request-in-flight"));
+    upstream.release();
+    await Promise.all([first, ...waiting]);
+    expect(heard.filter((one) => one === 201)).toHaveLength(WAITERS_PER_KEY_MAX);
+    expect(upstream.calls).toBe(1);
+  });
+});
+
+describe("one upstream", () => {
+  it("has no more than 64 calls of an object at a time: a new key waits, and stays free; another upstream's do not", async () => {
+    const upstream = new Upstream();
+    const object = incarnation({ upstream });
+    const tenant = tenantOf();
+    const calls = Array.from({ length: UPSTREAM_CALLS_MAX }, () => toUpstream(tenant, "A"));
+    upstream.faults.push(...calls.map(() => "hang" as const));
+    const underWay = calls.map((call) => object.exchange(call));
+    await until(() => upstream.calls === calls.length);
+    const more = toUpstream(tenant, "A");
+
+    expect(await object.exchange(more)).toMatchObject({
+      code: "temporarily-unavailable",
+      afterMs: RETRY_AFTER_DEFAULT_MS,
+    });
+    expect(await rowOf(more)).toBeNull();
+    expect(verdict(await object.exchange(toUpstream(tenant, "B")))).toBe(201);
+    expect(upstream.calls).toBe(calls.length + 1);
+
+    upstream.release();
+    for (const heard of await Promise.all(underWay)) expect(verdict(heard)).toBe(201);
+    expect(await object.exchange(more)).toMatchObject({ status: 201, replayed: false });
+  });
 });
 
 describe("a database that is nearly full", () => {

@@ -274,7 +274,7 @@ describe("what an object remembers of an answer", () => {
             exchange: { ...now, left: "whole", answer: before.answer },
             bytes: answer,
           })),
-        () => rows.remove(key),
+        () => rows.remove(rows.find(key) ?? before),
         () => rows.add(before, answer),
       ];
       for (let step = 0; step < 300; step++) {

@@ -6,7 +6,7 @@ import { applyD1Migrations, createExecutionContext, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import { SignJWT } from "jose";
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createApp, createGateway } from "../../src/app.ts";
 import type { Bindings } from "../../src/env.ts";
 import { isRevoked, revocations } from "../../src/http/revocation.ts";
 import {
@@ -16,6 +16,7 @@ import {
 } from "../../src/kernel/limits.ts";
 import { REVOCATIONS_NAME } from "../../src/objects/revocation-call.ts";
 import { operations, queries } from "../../src/operations/registry.ts";
+import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import type { KeyCall } from "../../src/objects/key-call.ts";
 import type { KeyObjectMethods } from "../../src/objects/key-object.ts";
 import { until } from "../support/faulty-database.ts";
@@ -253,13 +254,15 @@ describe("a request", () => {
     const getByName = (name: string) => {
       // The namespace is bound to our own class; the binding's type cannot say so.
       const stub = env.KEY_OBJECT.getByName(name) as unknown as KeyObjectMethods;
+      const held = async <Reply>(reply: Promise<Reply>): Promise<Reply> => {
+        const told = await reply;
+        state.arrived = true;
+        await until(() => state.released);
+        return told;
+      };
       return {
-        submit: async (call: KeyCall) => {
-          const reply = await stub.submit(call);
-          state.arrived = true;
-          await until(() => state.released);
-          return reply;
-        },
+        submit: (call: KeyCall) => held(stub.submit(call)),
+        exchange: (call: ExchangeCall) => held(stub.exchange(call)),
       };
     };
     return {
@@ -357,6 +360,39 @@ describe("a request", () => {
     expect(late.headers.get("Idempotency-Expires")).toBeNull();
     expect((await pay(other.text, key)).headers.get("Idempotent-Replayed")).toBe("true");
     expect(await balanceOf(tenant, "bob")).toBe(10);
+  });
+
+  it("26: to the gateway, whose token is revoked while its answer is held, gets 401; another token of the tenant the replay", async () => {
+    const gateway = createGateway({ operations, queries });
+    const tenant = `t-${crypto.randomUUID().slice(0, 8)}`;
+    const scope = "gateway:call";
+    const [revoked, other] = [await mint(tenant, scope), await mint(tenant, scope)];
+    const held = holdAnswers();
+    const routes = [{ path: "/**", upstream: "service:UPSTREAM", auth: "jwt" }];
+    const bindings = { ...env, GATEWAY_ROUTES: JSON.stringify(routes) };
+    const call = async (token: string, more: Partial<Bindings> = {}): Promise<Response> =>
+      gateway.fetch(
+        new Request("https://latchkey.test/charges", {
+          method: "POST",
+          headers: { "latchkey-authorization": `Bearer ${token}`, "idempotency-key": "1" },
+        }),
+        { ...bindings, ...more },
+        createExecutionContext(),
+      );
+    const answer = call(revoked.text, { KEY_OBJECT: held.namespace });
+    await held.arrived();
+    expect((await revokeByRoute(revoked.jti)).status).toBe(204);
+    passMs(REVOCATIONS_AGE_MS_MAX);
+    held.release();
+
+    const late = await answer;
+    expect(late.status).toBe(401);
+    expect(late.headers.get("Idempotency-Expires")).toBeNull();
+    expect((await call(revoked.text)).status).toBe(401);
+    const replay = await call(other.text);
+    expect(replay.status).toBe(200);
+    expect(replay.headers.get("Idempotent-Replayed")).toBe("true");
+    await replay.text();
   });
 
   it("26: whose answer is held while the list breaks gets 503, and the retry gets the answer", async () => {

@@ -571,7 +571,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<thead><tr><th scope=\"col\">state</th><th scope=\"col\">a retry gets</th></tr></thead>",
       "<tbody>",
       "<tr><td>free</td><td>runs</td></tr>",
-      "<tr><td>in flight</td><td>423 <a href=\"../problems/request-in-flight\"><code>request-in-flight</code></a> with <code>Retry-After</code>: when the next try is due. With <code>Prefer: wait=20</code> it is held; with <code>respond-async</code> the first request gets 202 and a link</td></tr>",
+      "<tr><td>in flight</td><td>423 <a href=\"../problems/request-in-flight\"><code>request-in-flight</code></a> with <code>Retry-After</code>: when the next try is due, or, while a call is under way, how much longer such calls usually take. With <code>Prefer: wait=20</code> it is held; with <code>respond-async</code> the first request gets 202 and a link</td></tr>",
       "<tr><td>completed</td><td>the answer, with <code>Idempotent-Replayed: true</code></td></tr>",
       "<tr><td>uncertain</td><td>409 <a href=\"../problems/outcome-uncertain\"><code>outcome-uncertain</code></a>. A person looks, and says what happened</td></tr>",
       "<tr><td>expired, erased</td><td>410; it does not run</td></tr>",

@@ -11,7 +11,7 @@ import { REVOCATIONS_AGE_MS_MAX } from "../../src/kernel/limits.ts";
 import { expectNothingMade, transfersOf } from "../support/books.ts";
 import { newSigningKey, serveKeySet } from "../support/key-set.ts";
 import { type Server, TEST_SECRETS } from "../support/server.ts";
-import { useServers } from "../support/suite.ts";
+import { useServers, withinOneMinute } from "../support/suite.ts";
 import {
   type Answer,
   answerOf,
@@ -431,12 +431,6 @@ describe("27: a scope that was taken away", () => {
     expect(answer.text).not.toContain(String(first.body["id"]));
   });
 });
-
-/** The simulated limiter counts by minutes of the clock: a test that fills one must not meet its end. */
-const withinOneMinute = async (): Promise<void> => {
-  const leftMs = 60_000 - (Date.now() % 60_000);
-  if (leftMs < 15_000) await sleep(leftMs);
-};
 
 describe("65: a flood of new keys", () => {
   const server = () => serverFor("limited");

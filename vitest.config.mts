@@ -11,6 +11,9 @@ process.env["CLOUDFLARE_CF_FETCH_ENABLED"] ??= "false";
 /** Outside workerd nothing replaces the name, see [define] in wrangler.toml. */
 const define = { CRASH_POINTS: "false" };
 
+/** What is waited for comes, however busy the machine is; what does not come, fails a little later. */
+const patient = { poll: { interval: 20, timeout: 20_000 } };
+
 /**
  * Five kinds of test, from the inside out: pure code, its decisions in every order of events, code inside workerd, a
  * Worker seen over HTTP, and a Worker that is killed. Nothing here stands in for D1, for objects or for the runtime,
@@ -68,6 +71,7 @@ export default defineConfig({
           // Starting workerd and loading the sources takes longer than most files.
           isolate: false,
           setupFiles: ["test/worker/support/fresh-storage.ts"],
+          expect: patient,
         },
       },
       {
@@ -78,6 +82,7 @@ export default defineConfig({
           include: ["test/http/**/*.test.ts"],
           // Their servers are processes of their own; what is loaded here holds no state.
           isolate: false,
+          expect: patient,
           // A server is started first.
           testTimeout: 30_000,
           hookTimeout: 60_000,

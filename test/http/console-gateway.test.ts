@@ -1,5 +1,4 @@
 /** The console in front of somebody else's API: at its own place, and with what only a gateway has, which is doubt. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Fault, startUpstream } from "../../examples/upstream/upstream.ts";
 import { CRONS } from "../../src/kernel/crons.ts";
@@ -77,8 +76,7 @@ const stateOf = async (key: string): Promise<unknown> => {
 };
 
 const untilState = async (key: string, state: string | undefined): Promise<void> => {
-  for (let i = 0; i < 100 && (await stateOf(key)) !== state; i++) await sleep(50);
-  expect(await stateOf(key)).toBe(state);
+  await expect.poll(async () => stateOf(key)).toBe(state);
 };
 
 /** A key that nobody can tell of, and its row in the audit log. */
@@ -328,6 +326,8 @@ describe("a re-drive", () => {
     expect((await redriveByApi("r3", action)).body).toMatchObject({
       code: "idempotency-key-reused",
     });
+    // Until the journal is told, there is something to do.
+    await untilState(key, "final");
     expect((await redriveByApi("r3", newKey())).body).toEqual({
       issue: "r3",
       result: "nothing-open",
@@ -378,7 +378,7 @@ describe("the reconciliation", () => {
     expect((await send("/never-told/charges", never)).status).toBe(423);
     await untilState(told, "uncertain");
     await untilState(never, "uncertain");
-    for (let i = 0; i < 100 && callsOf(told) === 0; i++) await sleep(20);
+    await expect.poll(() => callsOf(told)).toBe(1);
     await server().scheduled(CRONS.reconciliation);
     await untilState(told, "final");
     expect(await stateOf(never)).toBe("uncertain");

@@ -25,10 +25,16 @@ const ALL = "ops:read ops:support ops:act";
 
 describe("signing in", () => {
   it("with an operator's token gives a cookie that no script reads, no other site sends, and an hour ends", async () => {
+    const askedAtMs = Date.now();
     const operator = await openConsole(server(), { scope: ALL });
-    expect(operator.setCookie).toMatch(
-      /^latchkey-console=[\w-]+\.[\w-]+\.[\w-]+; Path=\/console; Max-Age=(?:3600|3599); HttpOnly; SameSite=Strict$/,
-    );
+    const tookS = Math.ceil((Date.now() - askedAtMs) / 1000);
+    const [, maxAge] =
+      /^latchkey-console=[\w-]+\.[\w-]+\.[\w-]+; Path=\/console; Max-Age=(\d+); HttpOnly; SameSite=Strict$/.exec(
+        operator.setCookie,
+      ) ?? [];
+    // Of the hour that the token has, what is left.
+    expect(Number(maxAge)).toBeLessThanOrEqual(3_600);
+    expect(Number(maxAge)).toBeGreaterThanOrEqual(3_600 - tookS);
     const [row] = await server().sql("SELECT * FROM audit ORDER BY seq DESC LIMIT 1");
     expect(row).toMatchObject({
       kind: "action",
@@ -64,8 +70,10 @@ describe("signing in", () => {
     expect(revoked.status).toBe(204);
     const deadlineMs = Date.now() + 10_000;
     let page = await operator.get("/console");
-    while (page.status === 200 && Date.now() < deadlineMs) {
+    // What counts is when it was asked for: an answer may take its time.
+    for (let isLast = false; page.status === 200 && !isLast;) {
       await sleep(250);
+      isLast = Date.now() >= deadlineMs;
       page = await operator.get("/console");
     }
     expect([page.status, page.headers.get("Location")]).toEqual([

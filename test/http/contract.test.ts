@@ -1,9 +1,9 @@
 /** The contract around the operations: the order of checks, methods and paths, problems, public pages. */
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { expectNothingMade } from "../support/books.ts";
 import { exchange } from "../support/raw-http.ts";
-import { useServers } from "../support/suite.ts";
+import { useServers, withinOneMinute } from "../support/suite.ts";
 import { type Answer, answerOf, newKey, newTenant, openTenant, textOf } from "../support/tenant.ts";
 import { tokenFor } from "../support/token.ts";
 
@@ -14,6 +14,8 @@ const serverFor = useServers({
 
 describe("the order of checks", () => {
   const server = () => serverFor("limited");
+
+  beforeEach(withinOneMinute);
 
   it("404/405 → 401 → 403 → 429 → 415 → 413 → key → JSON → key state → schema → run", async () => {
     const limited = await openTenant(server());

@@ -12,9 +12,7 @@ const stateOf = async (tenant: Tenant, key: string): Promise<unknown> =>
   (await tenant.get(`/v1/idempotency-keys/${key}`)).body["state"];
 
 const completed = async (tenant: Tenant, key: string): Promise<void> => {
-  await expect
-    .poll(() => stateOf(tenant, key), { interval: 50, timeout: 20_000 })
-    .toBe("completed");
+  await expect.poll(() => stateOf(tenant, key)).toBe("completed");
 };
 
 describe.each(ROUTINGS)("KEY_OBJECTS=%s", (routing) => {

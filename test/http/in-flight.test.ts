@@ -33,9 +33,7 @@ describe.each(ROUTINGS)("while the first runs, KEY_OBJECTS=%s", (routing) => {
   const startPayment = async (tenant: Tenant, key: string) => {
     const unlock = lockDatabase(server());
     const first = tenant.pay({}, { key });
-    await expect
-      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
-      .toBe("in-flight");
+    await expect.poll(async () => (await lookUp(tenant, key)).body["state"]).toBe("in-flight");
     return {
       first,
       finish: async () => {
@@ -235,9 +233,7 @@ describe("IN_FLIGHT_STATUS=409", () => {
     const key = newKey();
     const unlock = lockDatabase(server());
     const first = tenant.pay({}, { key });
-    await expect
-      .poll(async () => (await lookUp(tenant, key)).body["state"], { interval: 10, timeout: 5_000 })
-      .toBe("in-flight");
+    await expect.poll(async () => (await lookUp(tenant, key)).body["state"]).toBe("in-flight");
     const retry = await tenant.pay({}, { key });
     unlock();
     expect((await first).status).toBe(201);

@@ -244,10 +244,13 @@ describe("an agent at the gateway", () => {
     });
     const attention = async (given: Record<string, unknown>) =>
       paged.parse(await call(client, "list_attention", given)).pages;
-    expect((await attention({})).map(({ state, data }) => [state, data.length])).toEqual([
-      ["uncertain", 3],
-      ["in-flight", 0],
-    ]);
+    // The caller is told before the journal is: it has all three a moment later.
+    await expect
+      .poll(async () => (await attention({})).map(({ state, data }) => [state, data.length]))
+      .toEqual([
+        ["uncertain", 3],
+        ["in-flight", 0],
+      ]);
     const found: string[] = [];
     let after: string | null = null;
     do {

@@ -1,7 +1,7 @@
 /** Faults 59 to 63: what is stored, and what a replay is made of. */
-import { describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { balanceOf, expectNothingMade, transfersOf } from "../support/books.ts";
-import { EVERY_ROUTING, ROUTINGS, useServers } from "../support/suite.ts";
+import { EVERY_ROUTING, ROUTINGS, useServers, withinOneMinute } from "../support/suite.ts";
 import {
   type Answer,
   FUNDS_MINOR,
@@ -240,6 +240,8 @@ describe("a schema that is not there yet", () => {
 describe("more new keys than a tenant may use in a minute", () => {
   const server = () => serverFor("limited");
   const limit = NEW_KEYS_PER_MINUTE;
+
+  beforeEach(withinOneMinute);
 
   /** Uses the limit up. The keys that were still accepted. */
   const exhaust = async (tenant: Tenant): Promise<string[]> => {

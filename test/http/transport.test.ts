@@ -96,11 +96,11 @@ describe.each(ROUTINGS)("callers who break off, KEY_OBJECTS=%s", (routing) => {
       requestBytes(server().origin, payment(tenant, key, BODY)),
     );
     const state = async () => (await tenant.get(`/v1/idempotency-keys/${key}`)).body["state"];
-    await expect.poll(state, { interval: 10, timeout: 5_000 }).toBe("in-flight");
+    await expect.poll(state).toBe("in-flight");
     reset();
     await sleep(50);
     unlock();
-    await expect.poll(state, { timeout: 5_000 }).toBe("completed");
+    await expect.poll(state).toBe("completed");
     expect(await tenant.pay({}, { key })).toMatchObject({ status: 201, replayed: true });
     expect(await transfersOf(server(), tenant, key)).toHaveLength(1);
   });

@@ -1,6 +1,7 @@
 /**
  * A client in a process of its own, to be killed at any moment: it goes on with what is in its file store, and then pays,
- * each time under a new key, as often as it is told. Of what it did it keeps nothing but the store.
+ * each time under a new key, as often as it is told. Of what it did it keeps nothing but the store. It says when it has
+ * started, and whenever the store has another intent.
  */
 import { createClient } from "../../src/client/client.ts";
 import { fileStore } from "../../src/client/file-store.ts";
@@ -10,6 +11,9 @@ const [payments = "0", url = "", token = "", folder = "", body = ""] = process.a
 const client = createClient({
   store: fileStore(folder),
   credentials: () => ({ authorization: `Bearer ${token}` }),
+  onEvent: ({ type }) => {
+    if (type === "stored") process.stdout.write("stored\n");
+  },
 });
 
 process.stdout.write("started\n");

@@ -1,4 +1,5 @@
 /** What test files share: a server for a block of tests, and the routing modes that both have to pass. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, onTestFinished } from "vitest";
 import { expectBooksBalanced } from "./books.ts";
 import { type Server, type ServerOptions, startServer, startServers } from "./server.ts";
@@ -26,6 +27,15 @@ export const whileLocked = async <Value>(
   } finally {
     unlock();
   }
+};
+
+/**
+ * For `beforeEach`, with up to a quarter of a minute: the simulated limiter counts by minutes of the clock, and a test that
+ * fills one must not meet its end.
+ */
+export const withinOneMinute = async (): Promise<void> => {
+  const leftMs = 60_000 - (Date.now() % 60_000);
+  if (leftMs < 15_000) await sleep(leftMs);
 };
 
 /** A server on state that outlives it, for as long as the work takes: one deployment after another. */

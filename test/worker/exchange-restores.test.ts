@@ -82,14 +82,13 @@ describe("79: a claim that D1 has lost while the call was under way", () => {
       const upstream = new Upstream();
       upstream.faults.push("hang");
       const object = incarnation({ upstream });
-      const call = exchangeCall(tenantOf(), {
-        policy: { timeoutMs: state === "uncertain" ? 300 : 5_000 },
-      });
+      const call = exchangeCall(tenantOf());
       const first = object.exchange(call);
       await untilCalled(call, upstream);
       const claim = await wholeRowOf(call);
       await forget(call);
       if (state === "final") upstream.release();
+      else await object.timeOut(call);
 
       expect(verdict(await first)).toBe(heard);
       await object.settled();

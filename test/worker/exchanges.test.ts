@@ -213,9 +213,12 @@ describe("what an answer means", () => {
     const upstream = new Upstream();
     upstream.faults.push("hang");
     const object = incarnation({ upstream });
-    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 30 } });
+    const call = exchangeCall(tenantOf());
 
-    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    const heard = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    await object.timeOut(call);
+    expect(verdict(await heard)).toBe("outcome-uncertain");
     expect(upstream.calls).toBe(1);
   });
 
@@ -224,9 +227,12 @@ describe("what an answer means", () => {
     upstream.honoursKeys = true;
     upstream.faults.push("hang");
     const object = incarnation({ upstream });
-    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 30, honoursKey: true } });
+    const call = exchangeCall(tenantOf(), { policy: { honoursKey: true } });
 
-    expect(await object.exchange(call)).toMatchObject({
+    const heard = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    await object.timeOut(call);
+    expect(await heard).toMatchObject({
       code: "request-in-flight",
       afterMs: PAUSE_MS,
     });
@@ -557,8 +563,11 @@ describe("an uncertain key", () => {
     const upstream = new Upstream();
     upstream.faults.push("hang");
     const object = incarnation({ upstream });
-    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 50 } });
-    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    const call = exchangeCall(tenantOf());
+    const heard = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    await object.timeOut(call);
+    expect(verdict(await heard)).toBe("outcome-uncertain");
     await object.settled();
     return { upstream, object, call };
   };

@@ -50,7 +50,6 @@ const givenUp = async (absenceIsFinal = true) => {
   const made = await begun(
     {
       status: { path: "/status/{key}", absenceIsFinal, quietMs: 0 },
-      timeoutMs: 100,
       heal: { attemptsMax: 1, elapsedMsMax: -1 },
     },
     "reset-after",

@@ -12,14 +12,15 @@ import { type KeyedRequest, useWorker, WorkerClient } from "./support/worker-cli
 useWorker();
 
 let armed: readonly CrashPoint[] = [];
-let reached = 0;
+/** Who stands at an armed point, one entry for each. */
+let reached: CrashPoint[] = [];
 
 beforeEach(() => {
-  reached = 0;
+  reached = [];
   globalThis.CRASH_POINTS = true;
   globalThis.latchkeyCrashPoint = async (point) => {
     if (!armed.includes(point)) return;
-    reached += 1;
+    reached.push(point);
     await until(() => !armed.includes(point));
   };
   // A broken call is logged for people; here it is no news.
@@ -49,7 +50,7 @@ describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
       const requests = Array.from({ length: 5 }, payment);
       armed = [point];
       const broken = Promise.all(requests.map((request) => client.send(request)));
-      await until(() => reached > 0);
+      await until(() => reached.length > 0);
 
       await abortAllDurableObjects();
       armed = [];
@@ -78,7 +79,9 @@ describe.each(["1", "per-key"])("with KEY_OBJECTS = %s", (keyObjects) => {
     // The run is begun in the same turn, and would else be done before the 202.
     armed = ["async-accepted", "before-claim"];
     const broken = Promise.all(requests.map((request) => client.send(request, { detached: true })));
-    await until(() => reached >= requests.length);
+    // Each of them is durable then. Of the run, the first ones stand at the other point.
+    const accepted = () => reached.filter((point) => point === "async-accepted").length;
+    await until(() => accepted() === requests.length);
 
     await abortAllDurableObjects();
     armed = [];

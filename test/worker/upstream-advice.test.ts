@@ -18,7 +18,7 @@ const DOWN_AFTER = 3;
 const UP_AFTER = 3;
 
 const newIsolate = () => {
-  const time = new VirtualTime(Date.now());
+  const time = VirtualTime.ahead();
   return { time, advisor: new Advisor(time.clock, () => 0.5) };
 };
 

@@ -97,7 +97,7 @@ describe("a claim that its object never called for", () => {
 describe("a tenant whose requests the API answers with 500", () => {
   it("does not keep another tenant from it", async () => {
     const upstream = new Upstream();
-    const time = new VirtualTime(Date.now());
+    const time = VirtualTime.ahead();
     const advisor = new Advisor(time.clock, () => 0.5);
     const object = incarnation({ upstream, time, advisor });
     const other = incarnation({ upstream, time, advisor });
@@ -129,7 +129,7 @@ describe("what is ours to answer for", () => {
       upstream.answer = () => Response.json({ id: "tr_1", state: "paid" }, { status: 200 });
       const tenant = await openBooks({ accounts: { alice: 10_000 } });
       const heal = { attemptsMax: 1, elapsedMsMax: 1_000 };
-      const time = new VirtualTime(Date.now());
+      const time = VirtualTime.ahead();
       const advisor = new Advisor(time.clock, () => 0.5);
       const object = incarnation({ upstream, time, advisor, processor: { ...HONOURS, heal } });
       // It is known to answer at once.
@@ -170,7 +170,7 @@ describe("what is ours to answer for", () => {
 
   it("does not close the way to an API: outcomes that our own storage does not take are not its failures", async () => {
     const upstream = new Upstream();
-    const time = new VirtualTime(Date.now());
+    const time = VirtualTime.ahead();
     const advisor = new Advisor(time.clock, () => 0.5);
     for (let i = 0; i < 4; i++) {
       const storage = new FaultyStorage();

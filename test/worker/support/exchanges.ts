@@ -1,10 +1,11 @@
 /**
  * Exchange engines to test: each real, inside a real Durable Object with its storage and its alarm, over the real D1
- * behind a connection that can fail, and in front of an upstream that fails as told. Clock and pauses are the test's.
+ * behind a connection that can fail, and in front of an upstream that fails as told. Clock, pauses and time-outs are the
+ * test's: how fast the machine is decides nothing.
  */
 import { applyD1Migrations, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeAll, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, vi } from "vitest";
 import type { ExchangePolicy } from "../../../src/gateway/exchange.ts";
 import { keptHeaders } from "../../../src/gateway/headers.ts";
 import { originHealth } from "../../../src/gateway/origin-health.ts";
@@ -23,7 +24,7 @@ import { UpstreamAdvice } from "../../../src/objects/upstream-advice.ts";
 import { ExternalSteps } from "../../../src/objects/external-steps.ts";
 import { type EngineStorage, KeyEngine } from "../../../src/objects/key-engine.ts";
 import { operations } from "../../../src/operations/registry.ts";
-import { FaultyDatabase } from "../../support/faulty-database.ts";
+import { FaultyDatabase, until } from "../../support/faulty-database.ts";
 import type { Upstream } from "./upstream.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
@@ -51,6 +52,8 @@ export class ExchangeIncarnation {
   readonly alerts: string[] = [];
   readonly #options: ExchangeOptions;
   readonly #stub: DurableObjectStub;
+  /** How much of what the object does beside its replies has not ended. */
+  #besides = 0;
   #engines: { readonly exchanges: ExchangeEngine; readonly keys: KeyEngine } | undefined;
 
   constructor(options: ExchangeOptions) {
@@ -100,11 +103,19 @@ export class ExchangeIncarnation {
     return this.run((_exchanges, state) => state.storage.getAlarm());
   }
 
-  /** Until the journal has what it is to have. */
-  async settled(): Promise<void> {
-    await this.run(() => undefined);
-    await scheduler.wait(20);
-    await this.run(() => undefined);
+  /**
+   * Lets the time-out of a call or a question pass, and nothing else: the clock of the engine stands still. What waits
+   * for the upstream now has waited for too long.
+   */
+  timeOut({ policy }: UpstreamCall): Promise<void> {
+    return this.run(async () => {
+      await vi.advanceTimersByTimeAsync(policy.timeoutMs);
+    });
+  }
+
+  /** Until nothing goes on that a reply did not wait for: the journal has what it is to have, and webhooks were sent. */
+  settled(): Promise<void> {
+    return until(() => this.#besides === 0);
   }
 
   #create(state: DurableObjectState) {
@@ -115,7 +126,13 @@ export class ExchangeIncarnation {
     const alert = (event: string): void => {
       this.alerts.push(event);
     };
-    const keepAlive = (work: Promise<unknown>): void => state.waitUntil(work);
+    const ended = (): void => {
+      this.#besides -= 1;
+    };
+    const keepAlive = (work: Promise<unknown>): void => {
+      this.#besides += 1;
+      state.waitUntil(work.then(ended, ended));
+    };
     const { advisor = new Advisor(time.clock, () => 0.5) } = this.#options;
     const upstreams = new UpstreamAdvice(advisor);
     const exchanges = new ExchangeEngine({
@@ -283,12 +300,17 @@ export const useExchanges = (): ((options: ExchangeOptions) => ExchangeIncarnati
   vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
   let made: ExchangeIncarnation[] = [];
   beforeAll(() => applyD1Migrations(env.DB, env.TEST_MIGRATIONS));
+  beforeEach(() => {
+    // The engines' time-outs, see `timeOut`. The runtime's own waiting is not touched.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  });
   afterEach(() => {
     for (const { db, time } of made) {
       db.endStalls();
       time.end();
     }
     made = [];
+    vi.useRealTimers();
   });
   return (options) => {
     const incarnation = new ExchangeIncarnation(options);

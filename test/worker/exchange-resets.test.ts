@@ -114,7 +114,7 @@ describe("an object that is reset", () => {
         honours: callTo(tenantOf(), { policy: { honoursKey: true, heal } }),
         askable: callTo(tenantOf(), {
           policy: {
-            status: { ...ASKABLE, path: "/status/{key}", quietMs: 100, absenceIsFinal: true },
+            status: { ...ASKABLE, path: "/status/{key}", quietMs: 1_000, absenceIsFinal: true },
             timeoutMs: 400,
             heal,
           },

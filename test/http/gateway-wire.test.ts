@@ -258,6 +258,8 @@ describe("33: a path that leaves its route", () => {
     "/public\\..\\admin",
     "/public/a%2f..%2f..%2fadmin",
     "/open/..%2fpublic/charges",
+    "/open/..%2fpublic%2fcharges%2f%ff",
+    "/open/..%2fpublic%2fcharges%",
   ])("%s is nobody's, whatever is asked of it", async (target) => {
     const heard = await heardDuring(async () => {
       for (const method of ["GET", "HEAD", "OPTIONS", "DELETE"]) {

@@ -193,7 +193,11 @@ const namedParts = (content: Content): (readonly [string, Json])[] => {
 
 const grouped = (pairs: readonly (readonly [string, Json])[]): Map<string, Json[]> => {
   const byName = new Map<string, Json[]>();
-  for (const [name, value] of pairs) byName.set(name, [...(byName.get(name) ?? []), value]);
+  for (const [name, value] of pairs) {
+    const values = byName.get(name);
+    if (values === undefined) byName.set(name, [value]);
+    else values.push(value);
+  }
   return byName;
 };
 

@@ -251,6 +251,28 @@ describe("which pages may read an answer that passes through", () => {
   });
 });
 
+describe("OPTIONS, where CORS_ORIGINS names a page", () => {
+  const options = async (headers: RawRequest["headers"]): Promise<RawAnswer> =>
+    exchange(serverFor("pages").origin, { method: "OPTIONS", target: "/public/a", headers });
+  const SHOP = [["Origin", "https://shop.example"]] as const;
+
+  it("is the gateway's to answer as a preflight", async () => {
+    const heard = await heardDuring(async () => {
+      const answer = await options([...SHOP, ["Access-Control-Request-Method", "POST"]]);
+      expect(answer.status).toBe(204);
+      expect(answer.headers.get("access-control-allow-origin")).toBe("https://shop.example");
+    });
+    expect(heard).toEqual([]);
+  });
+
+  it.each([[[]], [SHOP]])("and else the upstream's: %j", async (headers) => {
+    answers.push(OK.replace("\r\n\r\n", "\r\nAllow: GET, OPTIONS\r\n\r\n"));
+    const answer = await options(headers);
+    expect(answer).toMatchObject({ status: 200, text: "ok" });
+    expect(answer.headers.get("allow")).toBe("GET, OPTIONS");
+  });
+});
+
 describe("33: a path that leaves its route", () => {
   it.each([
     "/public/../admin",

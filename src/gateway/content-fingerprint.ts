@@ -42,6 +42,9 @@ export const printExchange = (
   return { fingerprint: fingerprintOf(read), members: memberHashes(read, secret) };
 };
 
+/** What a mismatch names where no part of the content can be told from the others. */
+export const BODY = "(body)";
+
 /** A pair's value is null where the text had no "=". */
 type Pair = readonly [name: string, value: string | null];
 
@@ -156,7 +159,7 @@ const memberHashes = (
     utf8Bytes(parts.map(([name]) => name).join("")) <= GATEWAY_MEMBER_NAMES_BYTES_MAX;
   const named: (readonly [string, Json])[] = isFew
     ? parts
-    : [["(body)", contentJson(content, version)]];
+    : [[BODY, contentJson(content, version)]];
   return Object.fromEntries([
     // Nobody's secret, and a hash costs more than everything else here.
     ["(method)", method],
@@ -172,9 +175,7 @@ const memberHashes = (
 const namedParts = (content: Content): (readonly [string, Json])[] => {
   switch (content.kind) {
     case "json":
-      return isJsonObject(content.value)
-        ? Object.entries(content.value)
-        : [["(body)", content.value]];
+      return isJsonObject(content.value) ? Object.entries(content.value) : [[BODY, content.value]];
     case "form":
       return [...grouped(content.pairs)];
     case "multipart":
@@ -187,13 +188,17 @@ const namedParts = (content: Content): (readonly [string, Json])[] => {
         ),
       ];
     case "bytes":
-      return [["(body)", content.sha256]];
+      return [[BODY, content.sha256]];
   }
 };
 
 const grouped = (pairs: readonly (readonly [string, Json])[]): Map<string, Json[]> => {
   const byName = new Map<string, Json[]>();
-  for (const [name, value] of pairs) byName.set(name, [...(byName.get(name) ?? []), value]);
+  for (const [name, value] of pairs) {
+    const values = byName.get(name);
+    if (values === undefined) byName.set(name, [value]);
+    else values.push(value);
+  }
   return byName;
 };
 

@@ -49,7 +49,8 @@ const parsePart = (text: string, body: Uint8Array, from: number, end: number): P
   const lines = bare ? [] : text.slice(from, headEnd).split("\r\n");
   const headers: (readonly [string, string])[] = [];
   for (const line of lines) {
-    const found = /^([!#$%&'*+.^`|~\w-]+):[ \t]*(.*)$/.exec(line);
+    // The value begins with no blank: else each of them could be its first, and a line that is none cost their square.
+    const found = /^([!#$%&'*+.^`|~\w-]+):[ \t]*([^ \t\r\n].*)?$/.exec(line);
     if (found === null) return undefined;
     headers.push([(found[1] ?? "").toLowerCase(), found[2] ?? ""]);
   }

@@ -9,7 +9,7 @@ import {
   SHOULD_RETRY,
 } from "../contract/headers.ts";
 import { LATCHKEY_PROTECTED } from "../gateway/headers.ts";
-import type { HttpEnv } from "./context.ts";
+import type { HttpContext, HttpEnv } from "./context.ts";
 
 const OWN_HEADERS = ["Authorization", "Content-Type", IDEMPOTENCY_KEY, "Prefer"];
 
@@ -18,7 +18,9 @@ const PREFLIGHT_SECONDS = 7_200;
 
 export const crossOrigin = createMiddleware<HttpEnv>((c, next) => {
   const { CORS_ORIGINS } = c.get("latchkey.settings");
-  if (CORS_ORIGINS.length === 0) return next();
+  // An OPTIONS that is no preflight asks whoever is behind, as any request does.
+  const isPlain = c.req.method === "OPTIONS" && !isPreflight(c);
+  if (CORS_ORIGINS.length === 0 || isPlain) return next();
   const isGateway = c.get("latchkey.home") !== undefined;
   return cors({
     origin: CORS_ORIGINS.includes("*") ? "*" : [...CORS_ORIGINS],
@@ -37,3 +39,6 @@ export const crossOrigin = createMiddleware<HttpEnv>((c, next) => {
     maxAge: PREFLIGHT_SECONDS,
   })(c, next);
 });
+
+const isPreflight = ({ req }: HttpContext): boolean =>
+  req.header("Origin") !== undefined && req.header("Access-Control-Request-Method") !== undefined;

@@ -106,9 +106,15 @@ const isWhole = (piece: string): boolean => {
   const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
   const [, fraction = ""] = mantissa.split(".");
   const digits = mantissa.replace(/[-.]/g, "");
+  const end = endOfDigits(digits);
+  return end === 0 || Number(exponent) - fraction.length + (digits.length - end) >= 0;
+};
+
+/** Where the zeros at the end begin. A pattern would look for their end again from each zero that others follow. */
+const endOfDigits = (digits: string): number => {
   let end = digits.length;
   while (digits[end - 1] === "0") end -= 1;
-  return end === 0 || Number(exponent) - fraction.length + (digits.length - end) >= 0;
+  return end;
 };
 
 /** Without sixteen digits, or an exponent, a double keeps a number as it is written. */
@@ -126,7 +132,7 @@ const decimalOf = (piece: string): string => {
   const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
   const digits = (whole + fraction).replace(/^0+/, "");
-  const shortest = digits.replace(/0+$/, "");
+  const shortest = digits.slice(0, endOfDigits(digits));
   if (shortest === "") return "0";
   const power = Number(exponent) - fraction.length + (digits.length - shortest.length);
   return `${piece.startsWith("-") ? "-" : ""}${shortest}e${power}`;

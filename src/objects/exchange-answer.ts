@@ -143,7 +143,7 @@ export type Passed = { readonly bytes: number; readonly sha256: string };
  */
 export const passedBody = (
   exchanges: Exchanges,
-  key: string,
+  exchange: Exchange,
   { chunks, pending, rest }: Extract<Spooled, { kind: "oversize" }>,
   ended: (passed: Passed | null) => void,
 ): ReadableStream<Uint8Array> => {
@@ -152,8 +152,8 @@ export const passedBody = (
   let place = 0;
   const next = async (): Promise<Uint8Array | undefined> => {
     if (place < chunks) {
-      const chunk = exchanges.chunk(key, place);
-      if (chunk === undefined) throw goneMeanwhile();
+      const chunk = exchanges.chunk(exchange.key, place);
+      if (chunk === undefined || !isWhole(exchanges, exchange)) throw goneMeanwhile();
       return chunk;
     }
     return place === chunks ? pending : (await rest.read()).value;

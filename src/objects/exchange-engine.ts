@@ -12,6 +12,7 @@
  * heal, a person and a predecessor's late answer the first one stands. Memory (flights, waiters, settled
  * answers) only spares work.
  */
+import { BODY } from "../gateway/content-fingerprint.ts";
 import { differingMembers } from "../idempotency/fingerprint.ts";
 import {
   type Asking,
@@ -188,10 +189,10 @@ export class ExchangeEngine {
         }
         // A tombstone keeps no member hashes: then it can only be said that something differs.
         const comparable = Object.keys(decision.members).length > 0;
+        const mismatched = differingMembers(decision.members, call.members);
         return problem("idempotency-key-reused", {
-          members: comparable
-            ? { mismatched: differingMembers(decision.members, call.members) }
-            : {},
+          // No field differs where a form's list is in another order.
+          members: comparable ? { mismatched: mismatched.length > 0 ? mismatched : [BODY] } : {},
         });
       }
       case "expired":

@@ -92,9 +92,12 @@ export class Outcomes {
       const body = spooled.chunks === 0 ? spooled.first : storedBody(exchanges, stored);
       return { kind: "answer", status, headers, body, expiresAtS, replayed: false };
     }
-    const body = passedBody(exchanges, key, spooled, (unstored) => {
-      exchanges.update(stored, (now) => ({ exchange: { ...now, unstored } }));
-      exchanges.removeChunks(key);
+    const body = passedBody(exchanges, stored, spooled, (unstored) => {
+      // It may take for ever: what was erased meanwhile stays so, and the chunks may be those of another claim.
+      const noted = exchanges.update(stored, (now) =>
+        now.left === "whole" ? { exchange: { ...now, unstored } } : undefined,
+      );
+      if (noted !== undefined) exchanges.removeChunks(key);
     });
     return { kind: "stream", status, headers, body, expiresAtS };
   }

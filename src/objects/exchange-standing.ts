@@ -76,7 +76,8 @@ export class Standing {
     }
     if (exchange?.state.kind !== "calling") return RETRY_AFTER_DEFAULT_MS;
     const { route, state, callEndsAtMs } = exchange;
-    const usualMs = durations.remainingMs(route, nowMs - state.sentAtMs);
+    // A clock that was set back meanwhile must not be what a client waits for.
+    const usualMs = durations.remainingMs(route, Math.max(nowMs - state.sentAtMs, 0));
     return Math.max(Math.min(usualMs, callEndsAtMs - nowMs), RETRY_AFTER_DEFAULT_MS);
   }
 

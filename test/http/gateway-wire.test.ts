@@ -194,7 +194,9 @@ describe("12: what an upstream may read as another amount gets 422", () => {
     const headers = [["Content-Type", type]] as const;
     const heard = await heardDuring(async () => {
       expect((await post("/public/charges", key, { headers, body: one })).status).toBe(200);
-      expect((await post("/public/charges", key, { headers, body: other })).status).toBe(422);
+      const refused = await post("/public/charges", key, { headers, body: other });
+      expect(refused.status).toBe(422);
+      expect(JSON.parse(refused.text)).toMatchObject({ mismatched: ["(body)"] });
       const again = await post("/public/charges", key, { headers, body: one });
       expect(again.headers.get("idempotent-replayed")).toBe("true");
     });
@@ -249,6 +251,28 @@ describe("which pages may read an answer that passes through", () => {
   });
 });
 
+describe("OPTIONS, where CORS_ORIGINS names a page", () => {
+  const options = async (headers: RawRequest["headers"]): Promise<RawAnswer> =>
+    exchange(serverFor("pages").origin, { method: "OPTIONS", target: "/public/a", headers });
+  const SHOP = [["Origin", "https://shop.example"]] as const;
+
+  it("is the gateway's to answer as a preflight", async () => {
+    const heard = await heardDuring(async () => {
+      const answer = await options([...SHOP, ["Access-Control-Request-Method", "POST"]]);
+      expect(answer.status).toBe(204);
+      expect(answer.headers.get("access-control-allow-origin")).toBe("https://shop.example");
+    });
+    expect(heard).toEqual([]);
+  });
+
+  it.each([[[]], [SHOP]])("and else the upstream's: %j", async (headers) => {
+    answers.push(OK.replace("\r\n\r\n", "\r\nAllow: GET, OPTIONS\r\n\r\n"));
+    const answer = await options(headers);
+    expect(answer).toMatchObject({ status: 200, text: "ok" });
+    expect(answer.headers.get("allow")).toBe("GET, OPTIONS");
+  });
+});
+
 describe("33: a path that leaves its route", () => {
   it.each([
     "/public/../admin",
@@ -258,6 +282,8 @@ describe("33: a path that leaves its route", () => {
     "/public\\..\\admin",
     "/public/a%2f..%2f..%2fadmin",
     "/open/..%2fpublic/charges",
+    "/open/..%2fpublic%2fcharges%2f%ff",
+    "/open/..%2fpublic%2fcharges%",
   ])("%s is nobody's, whatever is asked of it", async (target) => {
     const heard = await heardDuring(async () => {
       for (const method of ["GET", "HEAD", "OPTIONS", "DELETE"]) {

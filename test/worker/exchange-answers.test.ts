@@ -2,11 +2,15 @@
 import { describe, expect, it } from "vitest";
 import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import { ANSWER_CHUNK_BYTES } from "../../src/kernel/limits.ts";
-import type { Resolution } from "../../src/objects/exchange-call.ts";
+import type { Resolution, UpstreamCall } from "../../src/objects/exchange-call.ts";
+import type { ExchangeEngine } from "../../src/objects/exchange-engine.ts";
+import { Exchanges } from "../../src/objects/exchanges.ts";
+import type { KeyEngine } from "../../src/objects/key-engine.ts";
 import {
   ASKABLE,
   exchangeCall,
   type ExchangeIncarnation,
+  heardOf,
   useExchanges,
   verdict,
 } from "./support/exchanges.ts";
@@ -127,6 +131,55 @@ describe("78: an answer that is too large to keep, and that nobody takes", () =>
     });
     expect(await chunksIn(object)).toEqual({ n: 0 });
     expect(upstream.calls).toBe(1);
+  });
+});
+
+describe("78: one too large to keep, which its caller takes slowly", () => {
+  const LARGE = 8 * 1024 * 1024 + 1;
+
+  /** Takes all of it but its end, and the end after something has happened. */
+  const takeAcross = (
+    object: ExchangeIncarnation,
+    call: UpstreamCall,
+    happens: (exchanges: ExchangeEngine, keys: KeyEngine) => Promise<void>,
+  ): Promise<void> =>
+    object.run(async (engine, _state, keys) => {
+      const reply = await engine.exchange({ ...call, object: object.object });
+      if (reply.kind !== "stream") throw new Error(reply.kind);
+      const reader = reply.body.getReader();
+      for (let taken = 0; taken < LARGE;) taken += (await reader.read()).value?.byteLength ?? LARGE;
+      await happens(engine, keys);
+      expect(await reader.read()).toMatchObject({ done: true });
+    });
+
+  it("69: is not told of any more once it is erased", async () => {
+    const upstream = new Upstream();
+    upstream.answer = () => new Response(new Uint8Array(LARGE));
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf());
+    await takeAcross(object, call, async (engine) => {
+      expect(await engine.erase(call.key, BY_SERVICE)).toMatchObject({ kind: "erased" });
+    });
+    const kept = await object.run((_engine, state) => new Exchanges(state.storage).find(call.key));
+    expect(kept).toMatchObject({ left: "erased", unstored: null });
+  });
+
+  it("leaves the answer alone that its key has by then, long after it was forgotten", async () => {
+    const upstream = new Upstream();
+    const object = incarnation({ upstream });
+    const call = exchangeCall(tenantOf(), { policy: { tombstoneSeconds: 0 } });
+    upstream.answer = () => new Response(new Uint8Array(LARGE));
+    await takeAcross(object, call, async (engine, keys) => {
+      await scheduler.wait(20);
+      object.time.advance((call.policy.keyLifetimeSeconds + 1) * 1_000);
+      await engine.care();
+      await keys.sweep();
+      upstream.answer = () => new Response(shorter);
+      const anew = await heardOf(await engine.exchange({ ...call, object: object.object }));
+      expect(anew).toMatchObject({ kind: "answer", body: shorter, replayed: false });
+    });
+    expect(await object.exchange(call)).toMatchObject({ body: shorter, replayed: true });
+    expect(upstream.calls).toBe(2);
   });
 });
 

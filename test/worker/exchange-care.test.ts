@@ -213,6 +213,26 @@ describe("Retry-After while a call is under way", () => {
     await slow;
   });
 
+  it("58: is no longer for a clock that was set back an hour", async () => {
+    const upstream = new Upstream();
+    const object = incarnation({ upstream });
+    const tenant = tenantOf();
+    upstream.answer = () => {
+      object.time.advance(3_000);
+      return Response.json({});
+    };
+    await object.exchange(exchangeCall(tenant));
+    upstream.faults.push("hang");
+    const call = exchangeCall(tenant);
+    const slow = object.exchange(call);
+    await until(() => upstream.calls === 2);
+    object.time.advance(-3_600_000);
+    expect(await object.exchange(call)).toMatchObject({ afterMs: 3_000 });
+    object.time.advance(3_600_000);
+    upstream.release();
+    await slow;
+  });
+
   it("is a second where nothing is known of such calls", async () => {
     const upstream = new Upstream();
     upstream.faults.push("hang");

@@ -458,7 +458,7 @@ export const GUIDES: Readonly<Record<string, Guide>> = {
       "<tr><td><code>method</code></td><td><code>*</code></td><td>or <code>GET</code> (and HEAD), <code>POST</code>, <code>PUT</code>, <code>PATCH</code>, <code>DELETE</code></td></tr>",
       "<tr><td><code>name</code></td><td>method and path</td><td>what the log, the key&#39;s state and advice call it</td></tr>",
       "<tr><td><code>upstream</code></td><td><code>UPSTREAM_ORIGIN</code></td><td>an origin, or <code>service:BINDING</code></td></tr>",
-      "<tr><td><code>timeoutMs</code></td><td>30000</td><td>from the call to the last byte that is stored: 100 to 300000. Then the outcome is in doubt</td></tr>",
+      "<tr><td><code>timeoutMs</code></td><td>30000</td><td>from the call to the last byte that is stored: 100 to 300000. Then the outcome is in doubt. What passes through has it for its upload and until its answer begins</td></tr>",
       "<tr><td><code>protect</code></td><td><code>true</code></td><td><code>false</code>: passes through, whatever the method and key</td></tr>",
       "<tr><td><code>missingKey</code></td><td><code>&#34;reject&#34;</code></td><td>a POST or PATCH without a key: 400, or <code>&#34;pass&#34;</code>: through, marked as unprotected</td></tr>",
       "<tr><td><code>waitSeconds</code></td><td>0</td><td>how long a caller holds while its key is in flight, if it does not say <code>Prefer: wait=N</code>. For clients that give up on 423</td></tr>",

@@ -195,6 +195,22 @@ describe("64: anything else", () => {
   });
 });
 
+describe("22: a body of the largest size is read in a moment", () => {
+  it.each([
+    ["a field that is repeated", FORM, `a${"&a".repeat(500_000)}`],
+    [
+      "blanks in a line of a part that is none",
+      "multipart/form-data; boundary=A",
+      `--A\r\na:${" ".repeat(1_000_000)}\n\r\n\r\n--A--`,
+    ],
+    ["zeros before the last digit", JSON_TYPE, `[0.5${"0".repeat(1_000_000)}1]`],
+  ])("%s", (_, type, body) => {
+    const started = performance.now();
+    printExchange(request(type, body), "test-only-fingerprint-secret-0123456789abcdefghij");
+    expect(performance.now() - started).toBeLessThan(2_000);
+  });
+});
+
 describe("68: what differs", () => {
   const SECRET = "test-only-fingerprint-secret-0123456789abcdefghij";
   const differ = (a: ExchangeRequest, b: ExchangeRequest): string[] =>

@@ -60,6 +60,8 @@ describe("33: a path that might mean another one", () => {
     ["/v1/a%2F..%2Fb", "one between encoded slashes"],
     ["/v1/a%5c..", "one behind an encoded backslash"],
     ["/v1/a\\b", "a backslash"],
+    ["/v1/..%2fb%ff", "one beside bytes that are no UTF-8"],
+    ["/v1/%2e%2E%5cb%zz", "one beside an escape that is none"],
   ])("%s is one: %s", (path) => expect(isTrickPath(path)).toBe(true));
 
   it.each(["/", "/v1/", "/v1/a.b", "/v1/...", "/v1/.well-known", "/v1/a%2Fb", "/v1/a%2F.b"])(

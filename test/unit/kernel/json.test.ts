@@ -191,6 +191,14 @@ describe("what strict JSON refuses", () => {
     expect(refusal(`${'{"a":'.repeat(10_000)}1${"}".repeat(10_000)}`)).toContain("levels");
   });
 
+  it("zeros before the last digit of a number are read once", () => {
+    const started = performance.now();
+    const text = `0.5${"0".repeat(1_000_000)}1`;
+    expect(refusal(text)).toBeUndefined();
+    expect(roundsNumber(text)).toBe(true);
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+
   it("a body of nothing but escapes is walked in the time of any other", () => {
     const started = performance.now();
     expect(refusal(JSON.stringify("\\".repeat(32_000)))).toBeUndefined();

@@ -141,6 +141,23 @@ describe("the seals", () => {
     });
   });
 
+  it("are not changed, not removed and not written over", async () => {
+    await fill(3);
+    await sealAudit(env.DB, 1, 10);
+    const seal = "INSERT OR REPLACE INTO audit_seals VALUES (1, 1, 'forged', '', 0)";
+    const stored = async () => (await env.DB.prepare("SELECT * FROM audit_seals").all()).results;
+    const before = await stored();
+
+    for (const edit of ["UPDATE audit_seals SET hash = 'forged'", "DELETE FROM audit_seals"]) {
+      await expect(env.DB.prepare(edit).run()).rejects.toThrow("audit_is_final");
+    }
+    // To seal from there once more is no mistake: it changes nothing.
+    await env.DB.prepare(seal).run();
+
+    expect(before).toHaveLength(1);
+    expect(await stored()).toEqual(before);
+  });
+
   it("are the same chain when several runs make them at once, and when one dies after any of them", async () => {
     await fill(SEAL_ROWS * 3);
     await Promise.allSettled([

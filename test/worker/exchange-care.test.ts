@@ -136,6 +136,27 @@ describe("a claim whose object died before it called", () => {
     expect(await rowOf(call)).toMatchObject({ nonce: "first", attempt: row.attempt + 1 });
     await end();
   });
+
+  it.each([
+    ["is uncertain by now", "state = 'uncertain'"],
+    ["has its outcome by now", "state = 'final', headers = '{}', body = ''"],
+    ["was tried again meanwhile", "attempt = attempt + 1"],
+  ])(
+    "76: is not taken over if it %s: a call that may have been made is not made again",
+    async (_, change) => {
+      const { call, row, end } = await claimed();
+      const seen = { tenant: call.tenant, key: call.key, nonce: row.nonce, attempt: row.attempt };
+      await env.DB.prepare(`UPDATE journal SET ${change} WHERE tenant = ? AND key = ?`)
+        .bind(call.tenant, call.key)
+        .run();
+      const before = await rowOf(call);
+
+      expect(await takeOver(env.DB, seen, "late")).toBe(false);
+
+      expect(await rowOf(call)).toEqual(before);
+      await end();
+    },
+  );
 });
 
 describe("an exchange that is closed", () => {

@@ -7,6 +7,7 @@ import {
   COPY_IDLE_MS,
   COPY_LAG_MAX,
   INTENT_GRACE_MS,
+  SEND_TIMEOUT_MS,
   SWEEP_INTERVAL_MS,
   SWEEP_PAGE_KEYS,
   SWEEP_REST_MS_PER_ROW,
@@ -24,6 +25,7 @@ import {
   openBooks,
   quantityOf,
 } from "./support/books.ts";
+import { until } from "../support/faulty-database.ts";
 import { bodyOf, callOf, payment, tally, verdict } from "./support/calls.ts";
 import { restock, restockBriefly } from "./support/custom-operations.ts";
 import { type Incarnation, useEngines } from "./support/engines.ts";
@@ -142,6 +144,25 @@ describe("copies", () => {
     expect(final).toBeLessThan(calls.length);
     await idle(one);
     expect(await copiesByState(one)).toEqual({ final: calls.length });
+  });
+
+  it("53: hold up no commit while storage does not answer: what waits goes when it has been waited for", async () => {
+    const tenant = await openBooks({ accounts: { alice: 1_000, bob: 0 } });
+    const storage = new FaultyStorage();
+    const one = incarnation({ storage: storage.around });
+    storage.alarmStalled = true;
+    const calls = Array.from({ length: COPY_LAG_MAX }, () => payment(tenant, "alice", "bob", 1));
+    expect(tally(await one.submitAll(calls))).toEqual({ 201: calls.length });
+
+    const behind = [1, 2].map(() => one.submit(payment(tenant, "alice", "bob", 1)));
+    await until(() => storage.stalls > 0);
+    await one.advance(SEND_TIMEOUT_MS);
+
+    expect(tally(await Promise.all(behind))).toEqual({ 201: 2 });
+    expect(storage.transactions).toBe(0);
+    storage.alarmStalled = false;
+    await idle(one);
+    await expectSoundBooks(tenant);
   });
 
   it("replay what they hold while D1 is away, also in the object's next life", async () => {

@@ -159,6 +159,41 @@ describe("202", () => {
     await expectSoundBooks(tenant);
   });
 
+  it("12: is said to one of two different requests that come at once under one key; the other is a mismatch at once", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const key = crypto.randomUUID();
+    const held = one.db.hold();
+
+    const replies = await one.submitAll([detached(tenant, 1, key), detached(tenant, 2, key)]);
+
+    expect(replies.map(verdict)).toEqual(["accepted", "idempotency-key-reused"]);
+    // It is promised, so nobody has to wait for the run to hear whose it is.
+    expect(verdict(await one.submit(attached(detached(tenant, 3, key))))).toBe(
+      "idempotency-key-reused",
+    );
+    held.release();
+    expect(verdict(await ended(one, detached(tenant, 1, key)))).toBe(201);
+    expect(await balanceOf(tenant, "bob")).toBe(1);
+  });
+
+  it("puts off nothing that is due sooner, though this life has not looked when that is", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const soonMs = one.time.nowMs + 1;
+    await one.run((_engine, { storage }) => storage.setAlarm(soonMs));
+    const call = detached(tenant);
+    const held = one.db.hold();
+    const first = one.submit(attached(call));
+    await held.arrived();
+
+    expect(verdict(await one.submit(call))).toBe("accepted");
+
+    expect((await stored(one)).alarmAtMs).toBe(soonMs);
+    held.release();
+    await first;
+  });
+
   it("is said to many of a group in one turn, and each has its effect", async () => {
     const tenant = await books();
     const one = incarnation();
@@ -447,7 +482,7 @@ describe("the alarm", () => {
     await expectSoundBooks(tenant);
   });
 
-  it("45: that comes while it runs does not run it again, and does not come again at once", async () => {
+  it("45: that comes while it runs does not run it again, counts no try of it, and does not come again at once", async () => {
     const tenant = await books();
     const call = detached(tenant);
     const one = incarnation();
@@ -458,10 +493,13 @@ describe("the alarm", () => {
 
     await one.sweep();
 
-    expect((await stored(one)).alarmAtMs).toBeGreaterThan(one.time.nowMs);
+    const { intents, alarmAtMs } = await stored(one);
+    expect(intents).toMatchObject([{ attempts: 0 }]);
+    expect(alarmAtMs).toBeGreaterThan(one.time.nowMs);
     held.release();
     await ended(one, call);
     expect(one.batches).toHaveLength(1);
+    expect(await waiting(one)).toEqual([]);
   });
 
   it(`runs ${INTENTS_PER_ALARM_MAX} at a time, and comes again at once for more`, async () => {
@@ -611,6 +649,10 @@ describe("an accepted request that is stuck", () => {
     ]);
 
     one.db.heal();
+    const { length: sent } = one.batches;
+    // It has a time of its own, which the reconciliation does not know better.
+    expect(await one.run((engine) => engine.redrive(call.key, "reconciliation"))).toBe("running");
+    expect(one.batches).toHaveLength(sent);
     const redrive = () => one.run((engine) => engine.redrive(call.key, "operator"));
     const redriven = await one.run((engine) =>
       Promise.all([

@@ -164,8 +164,6 @@ export class Copies {
         if (this.#unwritten.get(key) === copy) this.#unwritten.delete(key);
       }
     } catch {
-      // Whether the alarm was set is not known: the next flush asks.
-      this.#alarm.forget();
       this.#failures += 1;
       if (this.#failures >= COPY_FAILURES_MAX) this.#unwritten.clear();
     }

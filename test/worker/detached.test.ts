@@ -177,6 +177,22 @@ describe("202", () => {
     expect(await balanceOf(tenant, "bob")).toBe(1);
   });
 
+  it("12: is not said of a key that the journal has, though this object does not know of it", async () => {
+    const tenant = await books();
+    const key = crypto.randomUUID();
+    await incarnation().submit(attached(detached(tenant, 1, key)));
+    const one = incarnation();
+
+    expect(verdict(await one.submit(detached(tenant, 2, key)))).toBe("idempotency-key-reused");
+    expect(await one.submit(detached(tenant, 1, key))).toMatchObject({
+      kind: "outcome",
+      replayed: true,
+    });
+
+    expect(await waiting(one)).toEqual([]);
+    expect(one.batches).toEqual([]);
+  });
+
   it("puts off nothing that is due sooner, though this life has not looked when that is", async () => {
     const tenant = await books();
     const one = incarnation();

@@ -322,6 +322,20 @@ describe("an accepted request that waits", () => {
     expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
   });
 
+  it("puts off nothing that is due sooner when it is tried in vain, though this life has not looked when that is", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const { object, time } = await accepting([call]);
+    const next = incarnation({ object, time });
+    next.db.always("lost-before", "lost");
+    const soonMs = time.nowMs + 1;
+    await next.run((_engine, { storage }) => storage.setAlarm(soonMs));
+
+    expect(verdict(await ended(next, call))).not.toBe(201);
+
+    expect(await stored(next)).toMatchObject({ intents: [{ attempts: 2 }], alarmAtMs: soonMs });
+  });
+
   it("69: cannot be erased before it has an outcome", async () => {
     const tenant = await books();
     const call = detached(tenant);
@@ -616,6 +630,33 @@ describe("the alarm", () => {
 });
 
 describe("53: storage that fails after the 202", () => {
+  it("53: leaves an input that this life's own alarm erases, and then comes for what waits alone", async () => {
+    const tenant = await books();
+    const storage = new FaultyStorage();
+    const one = incarnation({ storage: storage.around });
+    const call = detached(tenant);
+    const held = one.db.hold();
+    expect(verdict(await one.submit(call))).toBe("accepted");
+    storage.broken = true;
+    held.release();
+    expect(verdict(await ended(one, call))).toBe(201);
+    storage.broken = false;
+    expect(await waiting(one)).toEqual([call.key]);
+    // Another one waits, so that there is something to come for.
+    const other = detached(tenant);
+    one.db.always("lost-before", "lost");
+    expect(verdict(await one.submit(other))).toBe("accepted");
+    await ended(one, other);
+    one.time.advance(INTENT_GRACE_MS);
+
+    await one.time.passing(one.sweep());
+
+    const { intents, alarmAtMs } = await stored(one);
+    expect(intents.map(({ key }) => key)).toEqual([other.key]);
+    expect(alarmAtMs).toBeGreaterThan(one.time.nowMs);
+    expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+  });
+
   it("53: does not hide the outcome, and the alarm finds it", async () => {
     const tenant = await books();
     const storage = new FaultyStorage();

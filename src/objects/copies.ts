@@ -283,7 +283,6 @@ export class Copies {
   /** After the storage was given back. */
   storageGone(): void {
     this.#hasTable = false;
-    this.#pass = undefined;
   }
 
   #createTable(): void {

@@ -164,6 +164,53 @@ it("43: a step that breaks over an answer leaves the key uncertain, and what it 
   expect(upstream.calls).toBe(1);
 });
 
+it("51b: that was told as a success is settled as one or not at all: a step that has changed its mind leaves it held, and is seen", async () => {
+  let isSure = true;
+  const fickle = {
+    ...sendParcel,
+    external: {
+      processor: "CARRIER",
+      settle: () =>
+        isSure
+          ? {
+              effects: [update("parcels", { state: "sent" }, sql`true`)],
+              answer: { status: 201 as const, link: "/v1/parcels", body: {} },
+            }
+          : declined("parcel-declined", "Not any more."),
+      call: () => ({ method: "POST" as const, path: "/labels", body: {} }),
+      release: () => [],
+    },
+  };
+  const upstream = new Upstream();
+  upstream.faults.push("hang");
+  const steps = new ExternalSteps({
+    operations: [fickle],
+    processorNamed: () => ({ terms: POLICY, token: null }),
+  });
+  const object = incarnation({ upstream, parts: { steps } });
+  const call = operationCallOf(
+    callOf("fickle", sendParcel.name, { address: "Here 1" }),
+    env.FINGERPRINT_SECRET,
+  );
+  const first = object.exchange(call);
+  await until(() => upstream.calls === 1);
+  object.db.next("lost-before");
+  upstream.release();
+  expect(verdict(await object.time.passing(first))).toBe(201);
+
+  isSure = false;
+  await object.nextAlarm();
+  expect(await rowOf(call)).toMatchObject({ state: "in-flight" });
+  expect(await statesOf("fickle")).toEqual(["held"]);
+  expect(object.alerts).toContain("step-not-settled");
+
+  isSure = true;
+  await object.nextAlarm();
+  expect(await rowOf(call)).toMatchObject({ state: "final", status: 201 });
+  expect(await statesOf("fickle")).toEqual(["sent"]);
+  expect(upstream.calls).toBe(1);
+});
+
 it.each(["read", "planned"] as const)(
   "51: whose facts change after a lost send, and that can be %s no more, denies nothing: its claim may yet commit, and is called once",
   async (part) => {

@@ -328,6 +328,14 @@ describe("what an answer means", () => {
     expect(verdict(await object.exchange(call))).toBe("request-in-flight");
     await object.nextAlarm();
     expect(await rowOf(call)).toBeNull();
+    // Its row is gone because it was set free, which is no loss: nothing is written again.
+    const { results } = await env.DB.prepare("SELECT kind, code FROM audit WHERE tenant = ?")
+      .bind(call.tenant)
+      .all();
+    expect(results).toEqual([
+      { kind: "started", code: null },
+      { kind: "outcome", code: "not-executed" },
+    ]);
     // Free for everybody: also for another request.
     const other = exchangeCall(call.tenant, { key: call.key, fingerprint: "another" });
 

@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { sealAudit, verifyAudit } from "../../src/audit/sealing.ts";
-import { lastSeal, writeAuditNote } from "../../src/journal/audit-log.ts";
+import { appendSeal, lastSeal, writeAuditNote } from "../../src/journal/audit-log.ts";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { SEAL_ROWS, SEALS_PER_RUN } from "../../src/kernel/limits.ts";
 import { FaultyDatabase } from "../support/faulty-database.ts";
@@ -139,6 +139,16 @@ describe("the seals", () => {
       next: null,
       checkedTo: SEAL_ROWS * 2 + 5,
     });
+  });
+
+  it("begin behind the last one: a seal that would leave rows out is not appended", async () => {
+    await fill(3);
+    const behind = { seqFrom: 2, seqTo: 3, hash: "h", digests: "" };
+    expect(await appendSeal(env.DB, behind, 1)).toBe(false);
+    expect(await lastSeal(env.DB)).toBeUndefined();
+    expect((await sealAudit(env.DB, 1, 10)).made).toBe(1);
+    expect(await appendSeal(env.DB, { ...behind, seqFrom: 5, seqTo: 5 }, 1)).toBe(false);
+    expect(await lastSeal(env.DB)).toMatchObject({ seqFrom: 1, seqTo: 3 });
   });
 
   it("are not changed, not removed and not written over", async () => {

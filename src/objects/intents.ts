@@ -90,11 +90,6 @@ export class Intents {
     return due ?? undefined;
   }
 
-  /** After the storage was given back. */
-  storageGone(): void {
-    this.#known = new Map();
-  }
-
   #write({ call, acceptedAtMs, attempts }: Intent, dueAtMs: number): void {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec(

@@ -659,7 +659,6 @@ export class KeyEngine {
     ) {
       this.#setup.others?.storageGone();
       this.#copies.storageGone();
-      this.#intents.storageGone();
       this.#alarm.forget();
       await this.#setup.storage.deleteAll();
     }

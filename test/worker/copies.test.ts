@@ -314,12 +314,12 @@ describe("53: storage that fails", () => {
     const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
     const storage = new FaultyStorage();
     const one = incarnation({ storage: storage.around });
-    storage.copiesBroken = true;
+    storage.unwritable = "copies";
     await one.submit(payment(tenant, "alice", "bob", 1));
     await idle(one);
     expect((await stored(one)).tables).toEqual([]);
     await one.sweep();
-    storage.copiesBroken = false;
+    storage.unwritable = undefined;
     await one.submit(payment(tenant, "alice", "bob", 1));
     await idle(one);
 
@@ -409,6 +409,8 @@ describe("the sweep", () => {
     one.time.advance(KEY_LIFETIME_MS);
     await one.sweep();
     expect((await stored(one)).tables).toEqual(["copies"]);
+    const call = calls[0] ?? brief(tenant);
+    expect(verdict(await one.submit(call))).toBe("idempotency-key-expired");
     one.time.advance(TOMBSTONE_MS);
 
     await one.sweep();
@@ -417,12 +419,33 @@ describe("the sweep", () => {
     expect(await journalSize(tenant)).toBe(0);
     const next = sweeper({ object: one.object, time: one.time });
     next.time.advance(60_000);
-    const call = calls[0] ?? brief(tenant);
     expect(await one.lookUp(call)).toEqual({ state: "free" });
     // The life that remembered the key has forgotten it, too, and stores again when there is something to store.
     expect(await one.submit(call)).toMatchObject({ kind: "outcome", replayed: false });
     await idle(one);
     expect(await copiesByState(one)).toEqual({ final: 1 });
+    expect((await stored(one)).alarmAtMs).not.toBeNull();
+  });
+
+  it("45: that empties the storage leaves an alarm for what comes then, though somebody has looked when it was set before", async () => {
+    const tenant = await openBooks({ products: { mug: 0 } });
+    const one = sweeper();
+    await one.submit(brief(tenant));
+    await idle(one);
+    one.time.advance(KEY_LIFETIME_MS + TOMBSTONE_MS);
+    await one.run((_engine, { storage }) => storage.setAlarm(one.time.nowMs + 1));
+    const held = one.db.hold();
+    const sweeping = one.sweep();
+    await held.arrived();
+    const invalid = callOf(tenant, restock.name, {}, { params: { sku: "mug" }, detached: true });
+    expect(verdict(await one.submit(invalid))).toBe("request-invalid");
+    held.release();
+    await sweeping;
+    expect(await stored(one)).toEqual(EMPTY);
+
+    await one.submit(brief(tenant));
+    await idle(one);
+
     expect((await stored(one)).alarmAtMs).not.toBeNull();
   });
 

@@ -578,6 +578,25 @@ describe("the alarm", () => {
     expect(await balanceOf(tenant, "bob")).toBe(3);
   });
 
+  it("53: does not fail where storage does not take when to try again, which would have it dropped in the end: it comes again", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const storage = new FaultyStorage();
+    const one = await accepting([call], { storage: storage.around });
+    storage.unwritable = "intents";
+    one.time.advance(INTENT_PAUSE_MS_MAX);
+
+    await one.time.passing(one.sweep());
+
+    expect(one.alerts.map(({ event }) => event)).toContain("heal-failed");
+    expect((await stored(one)).alarmAtMs).not.toBeNull();
+    storage.unwritable = undefined;
+    one.db.heal();
+    await one.sweep();
+    expect(await waiting(one)).toEqual([]);
+    expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+  });
+
   it("gives up, aloud, when the key's life is over: what it never carried out has no effect", async () => {
     const { tenant, one } = await acceptingRestock();
     one.time.advance(60_000);

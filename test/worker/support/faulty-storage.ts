@@ -14,8 +14,8 @@ export class FaultyStorage implements EngineStorage {
   flushBroken = false;
   /** When the alarm seems to be set for, though it will not go off: until it is set anew. */
   lostAlarmAtMs: number | undefined;
-  /** Whether copies are not taken, where everything else is. */
-  copiesBroken = false;
+  /** A table that takes nothing, where everything else is taken. */
+  unwritable: "copies" | "intents" | undefined;
   /** Whether nobody who asks for the alarm is answered. */
   alarmStalled = false;
   /** How many have asked for it meanwhile. */
@@ -40,7 +40,8 @@ export class FaultyStorage implements EngineStorage {
       text: string,
       ...values: unknown[]
     ): SqlStorageCursor<Row> => {
-      if (this.copiesBroken && text.startsWith("INSERT INTO copies")) throw new Error(FULL);
+      if (this.unwritable && text.startsWith(`INSERT INTO ${this.unwritable} `))
+        throw new Error(FULL);
       const cursor = sql.exec<Row>(text, ...values);
       this.#statements.push({ text, cursor });
       if (this.flushBroken && text.startsWith("INSERT INTO exchanges")) failAtCommit(sql);

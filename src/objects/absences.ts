@@ -34,10 +34,6 @@ export class Absences {
     this.#unansweredUntilMs.set(key, now + BATCH_LIFE_MS);
   }
 
-  answered(key: string): void {
-    this.#unansweredUntilMs.delete(key);
-  }
-
   /**
    * Until the key is free the object stays, to be able to say that it is.
    * @param askedAtMs before the journal was read: what committed between the read and now was not seen

@@ -164,8 +164,6 @@ export class Copies {
         if (this.#unwritten.get(key) === copy) this.#unwritten.delete(key);
       }
     } catch {
-      // Whether the alarm was set is not known: the next flush asks.
-      this.#alarm.forget();
       this.#failures += 1;
       if (this.#failures >= COPY_FAILURES_MAX) this.#unwritten.clear();
     }
@@ -285,7 +283,6 @@ export class Copies {
   /** After the storage was given back. */
   storageGone(): void {
     this.#hasTable = false;
-    this.#pass = undefined;
   }
 
   #createTable(): void {

@@ -170,7 +170,8 @@ export class Settling {
     if (sent.state.kind !== "free" && !isOwn) {
       alert("settlement-without-row", { route: sent.route, state: sent.state.kind });
     }
-    if (sent.state.kind === "free" && !isOwn && this.#isAsSent(sent)) exchanges.remove(sent);
+    // Nothing follows on being free, and `remove` asks whether it is still of this claim.
+    if (sent.state.kind === "free" && !isOwn) exchanges.remove(sent);
     return sent.state.kind !== "free";
   }
 
@@ -195,11 +196,6 @@ export class Settling {
       alert("step-not-settled", { operation: work.operation, error: String(error) });
       return undefined;
     }
-  }
-
-  #isAsSent(sent: Exchange): boolean {
-    const now = this.#setup.exchanges.find(sent.key);
-    return now?.nonce === sent.nonce && now.state.kind === sent.state.kind;
   }
 }
 

@@ -54,8 +54,10 @@ export class Intents {
 
   /** It has an outcome: its input is erased. */
   remove(key: string): void {
-    if (!this.#all().delete(key)) return;
+    if (!this.#all().has(key)) return;
+    // Known for as long as it is stored: what storage does not let go, the alarm finds done.
     this.#storage.sql.exec("DELETE FROM intents WHERE key = ?", key);
+    this.#all().delete(key);
   }
 
   /** It has none yet: once more, later; and not before it is advised, within the longest pause. */
@@ -86,11 +88,6 @@ export class Intents {
       .exec<{ due: number | null }>("SELECT MIN(due_at_ms) AS due FROM intents")
       .one();
     return due ?? undefined;
-  }
-
-  /** After the storage was given back. */
-  storageGone(): void {
-    this.#known = new Map();
   }
 
   #write({ call, acceptedAtMs, attempts }: Intent, dueAtMs: number): void {

@@ -483,7 +483,6 @@ export class KeyEngine {
   async #endRun(call: KeyCall, end: RunEnd<JournalEntry>): Promise<KeyReply> {
     switch (end.do) {
       case "recall":
-        this.#absences.answered(call.key);
         return this.#recall(call, end.entry, end.own);
       case "unavailable":
         return unavailable(end.reason);
@@ -504,11 +503,7 @@ export class KeyEngine {
    */
   #recall(call: KeyCall, entry: JournalEntry, own = false): Promise<KeyReply> {
     const { record } = entry;
-    if (
-      isSettled(record) &&
-      (own || entry.object === call.object) &&
-      !this.#isTombstone(call.key)
-    ) {
+    if (isSettled(record) && entry.object === call.object && !this.#isTombstone(call.key)) {
       this.#copies.keep(call.key, { tenant: call.tenant, record, forgetAtS: entry.forgetAtS });
       this.#flushSoon();
     }
@@ -664,7 +659,6 @@ export class KeyEngine {
     ) {
       this.#setup.others?.storageGone();
       this.#copies.storageGone();
-      this.#intents.storageGone();
       this.#alarm.forget();
       await this.#setup.storage.deleteAll();
     }

@@ -2,7 +2,7 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { sealAudit, verifyAudit } from "../../src/audit/sealing.ts";
-import { lastSeal, writeAuditNote } from "../../src/journal/audit-log.ts";
+import { appendSeal, lastSeal, writeAuditNote } from "../../src/journal/audit-log.ts";
 import { keyHash } from "../../src/kernel/hash.ts";
 import { SEAL_ROWS, SEALS_PER_RUN } from "../../src/kernel/limits.ts";
 import { FaultyDatabase } from "../support/faulty-database.ts";
@@ -139,6 +139,33 @@ describe("the seals", () => {
       next: null,
       checkedTo: SEAL_ROWS * 2 + 5,
     });
+  });
+
+  it("begin behind the last one: a seal that would leave rows out is not appended", async () => {
+    await fill(3);
+    const behind = { seqFrom: 2, seqTo: 3, hash: "h", digests: "" };
+    expect(await appendSeal(env.DB, behind, 1)).toBe(false);
+    expect(await lastSeal(env.DB)).toBeUndefined();
+    expect((await sealAudit(env.DB, 1, 10)).made).toBe(1);
+    expect(await appendSeal(env.DB, { ...behind, seqFrom: 5, seqTo: 5 }, 1)).toBe(false);
+    expect(await lastSeal(env.DB)).toMatchObject({ seqFrom: 1, seqTo: 3 });
+  });
+
+  it("are not changed, not removed and not written over", async () => {
+    await fill(3);
+    await sealAudit(env.DB, 1, 10);
+    const seal = "INSERT OR REPLACE INTO audit_seals VALUES (1, 1, 'forged', '', 0)";
+    const stored = async () => (await env.DB.prepare("SELECT * FROM audit_seals").all()).results;
+    const before = await stored();
+
+    for (const edit of ["UPDATE audit_seals SET hash = 'forged'", "DELETE FROM audit_seals"]) {
+      await expect(env.DB.prepare(edit).run()).rejects.toThrow("audit_is_final");
+    }
+    // To seal from there once more is no mistake: it changes nothing.
+    await env.DB.prepare(seal).run();
+
+    expect(before).toHaveLength(1);
+    expect(await stored()).toEqual(before);
   });
 
   it("are the same chain when several runs make them at once, and when one dies after any of them", async () => {

@@ -159,6 +159,57 @@ describe("202", () => {
     await expectSoundBooks(tenant);
   });
 
+  it("12: is said to one of two different requests that come at once under one key; the other is a mismatch at once", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const key = crypto.randomUUID();
+    const held = one.db.hold();
+
+    const replies = await one.submitAll([detached(tenant, 1, key), detached(tenant, 2, key)]);
+
+    expect(replies.map(verdict)).toEqual(["accepted", "idempotency-key-reused"]);
+    // It is promised, so nobody has to wait for the run to hear whose it is.
+    expect(verdict(await one.submit(attached(detached(tenant, 3, key))))).toBe(
+      "idempotency-key-reused",
+    );
+    held.release();
+    expect(verdict(await ended(one, detached(tenant, 1, key)))).toBe(201);
+    expect(await balanceOf(tenant, "bob")).toBe(1);
+  });
+
+  it("12: is not said of a key that the journal has, though this object does not know of it", async () => {
+    const tenant = await books();
+    const key = crypto.randomUUID();
+    await incarnation().submit(attached(detached(tenant, 1, key)));
+    const one = incarnation();
+
+    expect(verdict(await one.submit(detached(tenant, 2, key)))).toBe("idempotency-key-reused");
+    expect(await one.submit(detached(tenant, 1, key))).toMatchObject({
+      kind: "outcome",
+      replayed: true,
+    });
+
+    expect(await waiting(one)).toEqual([]);
+    expect(one.batches).toEqual([]);
+  });
+
+  it("puts off nothing that is due sooner, though this life has not looked when that is", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const soonMs = one.time.nowMs + 1;
+    await one.run((_engine, { storage }) => storage.setAlarm(soonMs));
+    const call = detached(tenant);
+    const held = one.db.hold();
+    const first = one.submit(attached(call));
+    await held.arrived();
+
+    expect(verdict(await one.submit(call))).toBe("accepted");
+
+    expect((await stored(one)).alarmAtMs).toBe(soonMs);
+    held.release();
+    await first;
+  });
+
   it("is said to many of a group in one turn, and each has its effect", async () => {
     const tenant = await books();
     const one = incarnation();
@@ -269,6 +320,20 @@ describe("an accepted request that waits", () => {
     await one.advance(INTENT_PAUSE_MS_MAX);
     await one.sweep();
     expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+  });
+
+  it("puts off nothing that is due sooner when it is tried in vain, though this life has not looked when that is", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const { object, time } = await accepting([call]);
+    const next = incarnation({ object, time });
+    next.db.always("lost-before", "lost");
+    const soonMs = time.nowMs + 1;
+    await next.run((_engine, { storage }) => storage.setAlarm(soonMs));
+
+    expect(verdict(await ended(next, call))).not.toBe(201);
+
+    expect(await stored(next)).toMatchObject({ intents: [{ attempts: 2 }], alarmAtMs: soonMs });
   });
 
   it("69: cannot be erased before it has an outcome", async () => {
@@ -447,7 +512,7 @@ describe("the alarm", () => {
     await expectSoundBooks(tenant);
   });
 
-  it("45: that comes while it runs does not run it again, and does not come again at once", async () => {
+  it("45: that comes while it runs does not run it again, counts no try of it, and does not come again at once", async () => {
     const tenant = await books();
     const call = detached(tenant);
     const one = incarnation();
@@ -458,10 +523,13 @@ describe("the alarm", () => {
 
     await one.sweep();
 
-    expect((await stored(one)).alarmAtMs).toBeGreaterThan(one.time.nowMs);
+    const { intents, alarmAtMs } = await stored(one);
+    expect(intents).toMatchObject([{ attempts: 0 }]);
+    expect(alarmAtMs).toBeGreaterThan(one.time.nowMs);
     held.release();
     await ended(one, call);
     expect(one.batches).toHaveLength(1);
+    expect(await waiting(one)).toEqual([]);
   });
 
   it(`runs ${INTENTS_PER_ALARM_MAX} at a time, and comes again at once for more`, async () => {
@@ -508,6 +576,25 @@ describe("the alarm", () => {
     expect(await waiting(one)).toEqual([]);
     expect((await stored(one)).alarmAtMs).toBe(sweepAtMs);
     expect(await balanceOf(tenant, "bob")).toBe(3);
+  });
+
+  it("53: does not fail where storage does not take when to try again, which would have it dropped in the end: it comes again", async () => {
+    const tenant = await books();
+    const call = detached(tenant);
+    const storage = new FaultyStorage();
+    const one = await accepting([call], { storage: storage.around });
+    storage.unwritable = "intents";
+    one.time.advance(INTENT_PAUSE_MS_MAX);
+
+    await one.time.passing(one.sweep());
+
+    expect(one.alerts.map(({ event }) => event)).toContain("heal-failed");
+    expect((await stored(one)).alarmAtMs).not.toBeNull();
+    storage.unwritable = undefined;
+    one.db.heal();
+    await one.sweep();
+    expect(await waiting(one)).toEqual([]);
+    expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
   });
 
   it("gives up, aloud, when the key's life is over: what it never carried out has no effect", async () => {
@@ -562,6 +649,33 @@ describe("the alarm", () => {
 });
 
 describe("53: storage that fails after the 202", () => {
+  it("53: leaves an input that this life's own alarm erases, and then comes for what waits alone", async () => {
+    const tenant = await books();
+    const storage = new FaultyStorage();
+    const one = incarnation({ storage: storage.around });
+    const call = detached(tenant);
+    const held = one.db.hold();
+    expect(verdict(await one.submit(call))).toBe("accepted");
+    storage.broken = true;
+    held.release();
+    expect(verdict(await ended(one, call))).toBe(201);
+    storage.broken = false;
+    expect(await waiting(one)).toEqual([call.key]);
+    // Another one waits, so that there is something to come for.
+    const other = detached(tenant);
+    one.db.always("lost-before", "lost");
+    expect(verdict(await one.submit(other))).toBe("accepted");
+    await ended(one, other);
+    one.time.advance(INTENT_GRACE_MS);
+
+    await one.time.passing(one.sweep());
+
+    const { intents, alarmAtMs } = await stored(one);
+    expect(intents.map(({ key }) => key)).toEqual([other.key]);
+    expect(alarmAtMs).toBeGreaterThan(one.time.nowMs);
+    expect(await effectsByKey(tenant)).toEqual(new Map([[call.key, 1]]));
+  });
+
   it("53: does not hide the outcome, and the alarm finds it", async () => {
     const tenant = await books();
     const storage = new FaultyStorage();
@@ -611,6 +725,10 @@ describe("an accepted request that is stuck", () => {
     ]);
 
     one.db.heal();
+    const { length: sent } = one.batches;
+    // It has a time of its own, which the reconciliation does not know better.
+    expect(await one.run((engine) => engine.redrive(call.key, "reconciliation"))).toBe("running");
+    expect(one.batches).toHaveLength(sent);
     const redrive = () => one.run((engine) => engine.redrive(call.key, "operator"));
     const redriven = await one.run((engine) =>
       Promise.all([

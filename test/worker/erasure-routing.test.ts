@@ -2,8 +2,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, it } from "vitest";
-import { objectFor } from "../../src/objects/routing.ts";
+import { keyObjectNamed, objectFor } from "../../src/objects/routing.ts";
 import { effectsByKey, openBooks } from "./support/books.ts";
+import { exchangeCall, heardOf, rowOf } from "./support/exchanges.ts";
 import { type KeyedRequest, useWorker, WorkerClient } from "./support/worker-client.ts";
 
 useWorker();
@@ -67,4 +68,20 @@ it("69: of a key that a dead object may have sent is 503 with a time, and of a k
   expect(early).toMatchObject({ status: 503 });
   expect(early.body).toContain("afterMs");
   expect((await client.erase("short")).status).toBe(400);
+});
+
+it("49, 69: of an exchange that another object made erases its answer there: nobody hears it any more", async () => {
+  const made = exchangeCall(`t-${crypto.randomUUID().slice(0, 8)}`, {
+    policy: { upstream: { kind: "service", binding: "UPSTREAM" } },
+  });
+  const { tenant, key } = made;
+  const call = { ...made, object: objectFor(tenant, key, "per-key") };
+  const claimer = keyObjectNamed(env, call.object)();
+  expect(await heardOf(await claimer.exchange(call))).toMatchObject({ kind: "answer" });
+  while ((await rowOf(call))?.state !== "final") await scheduler.wait(5);
+  const client = await WorkerClient.for(tenant, "1");
+
+  expect(await client.erase(key)).toMatchObject({ status: 204 });
+
+  expect(await heardOf(await claimer.exchange(call))).toMatchObject({ code: "outcome-erased" });
 });

@@ -56,6 +56,21 @@ const stateOfCopy = (one: Incarnation, { key }: KeyCall): Promise<string> =>
   );
 
 describe("69: a key whose answer is erased", () => {
+  it("69: puts off nothing that is due sooner, though this life of the object has not looked when that is", async () => {
+    const tenant = await books();
+    const one = incarnation();
+    const call = paid(tenant);
+    await one.submit(call);
+    await idle(one);
+    const { object, time } = one;
+    const next = incarnation({ object, time });
+    await next.run((_engine, { storage }) => storage.setAlarm(time.nowMs + 1));
+
+    expect(await next.erase(call)).toMatchObject({ kind: "erased" });
+
+    expect(await next.run((_engine, { storage }) => storage.getAlarm())).toBe(time.nowMs + 1);
+  });
+
   it("69: answers 410 with a link to what it made, in this life of the object, the next, and another object", async () => {
     const tenant = await books();
     const one = incarnation();

@@ -1,6 +1,7 @@
 /** What the alarm and an earlier life of an object may not do: send beside a call, take what is another claim's, hurry. */
 import { describe, expect, it } from "vitest";
 import { env } from "cloudflare:workers";
+import type { Database } from "../../src/journal/database.ts";
 import { takeOver } from "../../src/journal/settlements.ts";
 import { ORPHAN_AGE_MS } from "../../src/kernel/limits.ts";
 import { Exchanges } from "../../src/objects/exchanges.ts";
@@ -136,6 +137,54 @@ describe("a claim whose object died before it called", () => {
     expect(await rowOf(call)).toMatchObject({ nonce: "first", attempt: row.attempt + 1 });
     await end();
   });
+
+  it("42: is taken over while its own life hears of the claim: that finds the other's call, and makes none", async () => {
+    const upstream = new Upstream();
+    const gate = { isCommitted: false, isOpen: false };
+    const slow: Database = {
+      prepare: (text) => env.DB.prepare(text),
+      batch: async <Row>(statements: D1PreparedStatement[]) => {
+        const results = await env.DB.batch<Row>(statements);
+        gate.isCommitted = true;
+        await until(() => gate.isOpen);
+        return results;
+      },
+    };
+    const one = incarnation({ upstream, parts: { databaseFor: () => Promise.resolve(slow) } });
+    const call = exchangeCall(tenantOf());
+    const first = one.exchange(call);
+    await until(() => gate.isCommitted);
+    const next = incarnation({ upstream, object: one.object, time: one.time });
+
+    expect(await next.exchange(call)).toMatchObject({ status: 201, replayed: false });
+    gate.isOpen = true;
+
+    expect(verdict(await first)).toBe("temporarily-unavailable");
+    expect(await next.exchange(call)).toMatchObject({ status: 201, replayed: true });
+    expect(upstream.calls).toBe(1);
+    expect(await rowOf(call)).toMatchObject({ state: "final", attempt: 2 });
+  });
+
+  it.each([
+    ["is uncertain by now", "state = 'uncertain'"],
+    ["has its outcome by now", "state = 'final', headers = '{}', body = ''"],
+    ["was tried again meanwhile", "attempt = attempt + 1"],
+  ])(
+    "76: is not taken over if it %s: a call that may have been made is not made again",
+    async (_, change) => {
+      const { call, row, end } = await claimed();
+      const seen = { tenant: call.tenant, key: call.key, nonce: row.nonce, attempt: row.attempt };
+      await env.DB.prepare(`UPDATE journal SET ${change} WHERE tenant = ? AND key = ?`)
+        .bind(call.tenant, call.key)
+        .run();
+      const before = await rowOf(call);
+
+      expect(await takeOver(env.DB, seen, "late")).toBe(false);
+
+      expect(await rowOf(call)).toEqual(before);
+      await end();
+    },
+  );
 });
 
 describe("an exchange that is closed", () => {

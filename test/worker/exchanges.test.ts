@@ -334,6 +334,14 @@ describe("what an answer means", () => {
     expect(verdict(await object.exchange(call))).toBe("request-in-flight");
     await object.nextAlarm();
     expect(await rowOf(call)).toBeNull();
+    // Its row is gone because it was set free, which is no loss: nothing is written again.
+    const { results } = await env.DB.prepare("SELECT kind, code FROM audit WHERE tenant = ?")
+      .bind(call.tenant)
+      .all();
+    expect(results).toEqual([
+      { kind: "started", code: null },
+      { kind: "outcome", code: "not-executed" },
+    ]);
     // Free for everybody: also for another request.
     const other = exchangeCall(call.tenant, { key: call.key, fingerprint: "another" });
 
@@ -627,6 +635,24 @@ describe("an uncertain key", () => {
     expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: false });
     expect(upstream.calls).toBe(2);
     expect(await auditOf(call)).toHaveLength(1);
+  });
+
+  it("76: that was set free, and is uncertain again, goes by the last word: the one before it is refused from then on", async () => {
+    const { upstream, object, call } = await uncertain();
+    const say = (resolution: Resolution) =>
+      object.run((engine) => engine.resolve(call.tenant, call.key, resolution));
+    const later = { ...executed, record: { ...executed.record, atMs: record.atMs + 1 } };
+    expect(await say(notExecuted)).toEqual({ kind: "resolved" });
+    upstream.faults.push("hang");
+    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    await object.settled();
+
+    expect(await say(later)).toEqual({ kind: "resolved" });
+
+    expect(await say(notExecuted)).toEqual({ kind: "refused" });
+    expect(await say(later)).toEqual({ kind: "resolved" });
+    expect(await object.exchange(call)).toMatchObject({ status: 201, replayed: true });
+    expect(await auditOf(call)).toHaveLength(2);
   });
 
   it("is resolved only while it is uncertain: not in flight, not final, not unknown", async () => {

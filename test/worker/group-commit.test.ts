@@ -371,6 +371,29 @@ describe("facts", () => {
     await expectSoundBooks(tenant);
   });
 
+  it("that change after a lost send, and can be read no more, leave the fate open, too", async () => {
+    const tenant = await openBooks({ accounts: { alice: 100, bob: 0 } });
+    const one = incarnation();
+    const other = incarnation();
+    const paid = idIn(await other.submit(payment(tenant, "alice", "bob", 100)));
+    const call = refund(tenant, paid);
+    const held = [one.db.hold(), one.db.hold()] as const;
+    const reply = one.time.passing(one.submit(call));
+    await held[0].arrived();
+    held[0].release("late");
+    await held[1].arrived();
+    await other.submit(refund(tenant, paid, 1));
+    // The key is looked up; what to plan by is not.
+    one.db.nextReads("none", "lost");
+    held[1].release();
+
+    expect(verdict(await reply)).toBe("outcome-unknown-yet");
+    expect(await one.lookUp(call)).toMatchObject({ state: "unknown-yet" });
+    await one.db.deliverLate();
+    expect(bodyOf(await one.submit(call))).toContain('"amountMinor":99');
+    await expectSoundBooks(tenant);
+  });
+
   it("that change after a lost send, to something the plan cannot bear, leave the fate open, too", async () => {
     const tenant = await openBooks({ products: { mug: 0 } });
     const { operation, setBroken } = fragileRestock("plan");

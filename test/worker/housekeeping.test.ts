@@ -9,7 +9,13 @@ import {
   sweepAfter,
 } from "../../src/journal/journal.ts";
 import { runSlowPass } from "../../src/journal/slow-pass.ts";
-import { SLOW_PASS_ROWS, SLOW_PASS_STEPS, TOMBSTONE_SECONDS } from "../../src/kernel/limits.ts";
+import {
+  ORPHAN_AGE_MS,
+  ORPHANS_PER_STEP_MAX,
+  SLOW_PASS_ROWS,
+  SLOW_PASS_STEPS,
+  TOMBSTONE_SECONDS,
+} from "../../src/kernel/limits.ts";
 import worker from "../../src/worker.ts";
 import { FaultyDatabase } from "../support/faulty-database.ts";
 import { payment, verdict } from "./support/calls.ts";
@@ -118,6 +124,26 @@ describe("the slow pass", () => {
     }
   });
 
+  it("57: names the claims that have been in flight for long, and no young one: however many are under way, those are found", async () => {
+    const last = ORPHANS_PER_STEP_MAX;
+    await put(
+      Array.from({ length: last + 1 }, (_, i) => ({
+        tenant: "t",
+        key: keyOf(i),
+        state: "in-flight",
+        expiresAtS: NOW_S + 1,
+      })),
+    );
+    const [old, young] = [NOW_S * 1000 - ORPHAN_AGE_MS - 1, NOW_S * 1000 - ORPHAN_AGE_MS];
+    await env.DB.prepare("UPDATE journal SET created_at_ms = CASE key WHEN ? THEN ? ELSE ? END")
+      .bind(keyOf(last), old, young)
+      .run();
+
+    const { orphans } = await sweepAfter(env.DB, { tenant: "", key: "" }, 1_000, NOW_S);
+
+    expect(orphans).toEqual([{ tenant: "t", key: keyOf(last), object: "lost" }]);
+  });
+
   it("45: does no more when it is repeated", async () => {
     await put(mixed);
     await runSlowPass(env.DB, NOW_S);
@@ -211,6 +237,28 @@ describe("the slow pass", () => {
     await worker.scheduled(createScheduledController(), env);
 
     expect(await states("t")).toEqual({ [keyOf(1)]: "expired" });
+  });
+
+  it("57: goes on where an object does not answer for its claim: it is asked again by the next pass", async () => {
+    const pages = Array.from({ length: SLOW_PASS_ROWS }, (_, i) => ({
+      tenant: "t",
+      key: keyOf(i),
+      state: i === 0 ? "in-flight" : "uncertain",
+    }));
+    await put([...pages, { tenant: "u", key: keyOf(1), expiresAtS: 1, forgetAtS: 4_000_000_000 }]);
+    const asked: string[] = [];
+    const getByName = (name: string): never => {
+      asked.push(name);
+      throw new Error("away");
+    };
+
+    await worker.scheduled(createScheduledController(), {
+      ...env,
+      KEY_OBJECT: { getByName },
+    } as unknown as typeof env);
+
+    expect(asked).toEqual(["lost"]);
+    expect(await states("u")).toEqual({ [keyOf(1)]: "expired" });
   });
 });
 

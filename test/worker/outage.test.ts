@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import {
   COPY_IDLE_MS,
+  FLIGHTS_PER_OBJECT_MAX,
   QUEUE_OPERATIONS_MAX,
   RETRY_FULL_MS,
   SEND_TIMEOUT_MS,
@@ -164,6 +165,23 @@ describe("54: D1 that stalls", () => {
     const retried = calls.slice(0, 1_000);
     expect(tally(await one.submitAll(retried))).toEqual({ 200: retried.length });
     expect(await quantityOf(tenant, "mug")).toBe(1 + retried.length);
+  });
+
+  it(`54: is asked for at most ${FLIGHTS_PER_OBJECT_MAX} keys at a time, and for as many again once it has answered`, async () => {
+    const one = incarnation();
+    one.db.always("none", "lost");
+    const lookUps = async () => {
+      const before = one.db.reads;
+      await one.run((engine) =>
+        Promise.all(
+          Array.from({ length: FLIGHTS_PER_OBJECT_MAX + 10 }, () => engine.lookUp("t", "key")),
+        ),
+      );
+      return one.db.reads - before;
+    };
+
+    expect(await lookUps()).toBe(FLIGHTS_PER_OBJECT_MAX);
+    expect(await lookUps()).toBe(FLIGHTS_PER_OBJECT_MAX);
   });
 
   it("54: on the way back: what has committed is found when D1 answers again", async () => {

@@ -437,6 +437,38 @@ describe("a payout that is interrupted", () => {
     expect(await rowOf(call)).toMatchObject({ state: "final" });
   });
 
+  it.each([
+    ["paid", 201, PAID, () => Response.json({ id: "tr_1", state: "paid" })],
+    ["declined", 402, RELEASED, () => Response.json({}, { status: 422 })],
+  ] as const)(
+    "54: that was %s ended when its processor said so, however late it is settled",
+    async (_, status, end, answer) => {
+      const upstream = new Upstream();
+      upstream.answer = answer;
+      upstream.faults.push("hang");
+      const object = incarnation({ upstream });
+      const tenant = await books();
+      const first = object.exchange(payout(tenant));
+      await until(() => upstream.calls === 1);
+      object.db.next("lost-before");
+      const saidAtMs = object.time.nowMs;
+      upstream.release();
+      const told = await object.time.passing(first);
+      expect(verdict(told)).toBe(status);
+
+      await object.nextAlarm();
+
+      expect(object.time.nowMs).toBeGreaterThan(saidAtMs);
+      expect(await standing(tenant)).toEqual(end);
+      const endedAtMs = await env.DB.prepare("SELECT ended_at_ms FROM payouts WHERE tenant = ?")
+        .bind(tenant)
+        .first("ended_at_ms");
+      expect(endedAtMs).toBe(saidAtMs);
+      const endedAt = new Date(saidAtMs).toISOString();
+      expect(bodyIn(told)["endedAt"]).toBe(status === 201 ? endedAt : undefined);
+    },
+  );
+
   it("45: an alarm that was lost, though storage says that it is set, is set anew by the next write", async () => {
     const upstream = processor();
     const storage = new FaultyStorage();

@@ -87,6 +87,16 @@ describe("the list of revoked tokens", () => {
     });
   });
 
+  it("26: is no younger for a clock that was set back: a list from the future is waited for like an old one", async () => {
+    const token = newToken();
+    await ask(token, nowMs);
+    await revoke(token);
+    expect(await ask(token, nowMs - REVOCATIONS_AGE_MS_MAX)).toEqual({
+      revoked: true,
+      refreshes: 0,
+    });
+  });
+
   it("26: that cannot be refreshed serves for its ten seconds, then says nothing, and then goes on", async () => {
     const good = newToken();
     const bad = newToken();

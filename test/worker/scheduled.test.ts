@@ -13,6 +13,7 @@ import { addMetrics } from "../../src/journal/metrics.ts";
 import { readScheduledState } from "../../src/journal/scheduled-state.ts";
 import { CRONS } from "../../src/kernel/crons.ts";
 import { runCron, runHourly } from "../../src/objects/scheduled.ts";
+import { FaultyDatabase } from "../support/faulty-database.ts";
 import { openBooks } from "./support/books.ts";
 
 // Nothing here measures: on a busy machine it takes longer, and that is no failure.
@@ -30,6 +31,20 @@ it("the reconciliation's trigger does a pass in every database, each on its own"
     const { last } = parseReconciliation((await readScheduledState(db, RECONCILIATION)).state);
     expect(last).toMatchObject({ found: {} });
   }
+});
+
+it("a database that fails keeps no other from its end, and the run is seen to have failed", async () => {
+  await openBooks({ accounts: { alice: 5 } });
+  const broken = new FaultyDatabase(env.DB);
+  broken.always("lost-before", "lost");
+  const before = (await readScheduledState(env.DB, RECONCILIATION)).version;
+
+  const run = runCron(CRONS.reconciliation, { ...env, DB_1: broken } as unknown as typeof env);
+
+  await expect(run).rejects.toThrow("Network connection lost");
+  const { version, state } = await readScheduledState(env.DB, RECONCILIATION);
+  expect(version).toBeGreaterThan(before);
+  expect(parseReconciliation(state).pass).toBeNull();
 });
 
 it("a host's hourly trigger seals the audit log and checks the journal too", async () => {

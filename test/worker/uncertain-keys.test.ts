@@ -45,12 +45,15 @@ const send = async (call: ExchangeCall): Promise<Heard> =>
   heardOf(await keyObjectNamed(env, call.object)().exchange(call));
 
 /** A key whose upstream answered 500, and that nobody can ask about. */
-const uncertain = async (tenant: string): Promise<ExchangeCall> => {
+const uncertain = async (
+  tenant: string,
+  keyObjects: Parameters<typeof objectFor>[2] = 1,
+): Promise<ExchangeCall> => {
   const upstream = { kind: "service", binding: "FAILING_UPSTREAM" } as const;
   const call = exchangeCall(tenant, { policy: { upstream } });
   const made = {
     ...call,
-    object: objectFor(tenant, call.key, 1),
+    object: objectFor(tenant, call.key, keyObjects),
     request: { ...call.request, headers: [...call.request.headers, ["x-fail", "1"] as const] },
   };
   expect(await send(made)).toMatchObject({ code: "outcome-uncertain" });
@@ -145,6 +148,16 @@ describe("uncertain keys", () => {
       .bind(call.key)
       .all();
     expect(kept.results).toEqual([{ reason, decided_by: `${env.TOKEN_ISSUER}/test` }]);
+  });
+
+  it("49, 76: are resolved by the object that made the claim, whatever KEY_OBJECTS is by now", async () => {
+    const call = await uncertain("moved", "per-key");
+    while ((await rowOf(call))?.state !== "uncertain") await scheduler.wait(5);
+
+    const answer = await ask(pathOf(call), ACT, { outcome: "not-executed", reason });
+
+    expect(answer).toMatchObject({ status: 200 });
+    expect(await rowOf(call)).toBeNull();
   });
 
   it("a key that nobody used is 404", async () => {

@@ -80,6 +80,33 @@ describe("a group", () => {
     ]);
   });
 
+  it("52: stores the refusal of one that is forced to it, and opens its neighbours", () => {
+    const refused: Send = {
+      ...send("k2"),
+      forcedRefusal: { code: "operation-failed", status: 500 },
+    };
+    expect(deliver([send("k1"), refused, send("k3")])).toEqual([true, true, true]);
+    expect(db.rows(sql`SELECT key, state, refusal FROM journal ORDER BY key`)).toEqual([
+      { key: "k1", state: "in-flight", refusal: null },
+      { key: "k2", state: "final", refusal: "operation-failed" },
+      { key: "k3", state: "in-flight", refusal: null },
+    ]);
+  });
+
+  it("judges the facts of one that holds nothing else: a stale one does not open", () => {
+    const stale = send("k2", "n2", {
+      plan: {
+        ...submission("k2").plan,
+        facts: [exists("accounts", sql`id = ${"nobody"}`)],
+      },
+    });
+    expect(deliver([send("k1"), stale, send("k3")])).toEqual([true, false, true]);
+    expect(db.rows(sql`SELECT key FROM journal ORDER BY key`)).toEqual([
+      { key: "k1" },
+      { key: "k3" },
+    ]);
+  });
+
   it("51: of two sends of one key in it, one claims", () => {
     expect(deliver([send("k1", "n1"), send("k1", "n2")])).toEqual([true, false]);
   });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Settlement, settlementStatements } from "../../../src/journal/settlements.ts";
+import { insert } from "../../../src/kernel/plan.ts";
 import { sql } from "../../../src/kernel/sql.ts";
 import { Sqlite } from "../sqlite.ts";
 
@@ -50,6 +51,7 @@ const settled = (open: readonly string[], settlements: readonly Settlement[], ti
     ),
     audit: db.rows(sql`SELECT kind, status, code, actor FROM audit ORDER BY seq`),
     resolutions: db.rows(sql`SELECT key, outcome FROM resolutions`),
+    effects: db.rows(sql`SELECT id FROM accounts`),
   };
 };
 
@@ -119,6 +121,48 @@ describe("settlements", () => {
       expect(audit).toEqual([]);
     },
   );
+
+  // What moves the money, what keeps a person's word and what sets a key free ask for the open row by themselves.
+  const final = settlement("k1").to;
+  it.each([
+    ["sets free", "another claim", "k1", { nonce: "another's" }, { state: "free" }],
+    ["sets free", "a later try", "k1:in-flight:2", {}, { state: "free" }],
+    ["sets free", "a final key", "k1:expired", {}, { state: "free" }],
+    ["ends", "another claim", "k1", { nonce: "another's" }, final],
+    ["ends", "a later try", "k1:in-flight:2", {}, final],
+    ["ends", "a final key", "k1:expired", {}, final],
+    ["doubts", "another claim", "k1", { nonce: "another's" }, { state: "uncertain" }],
+    ["doubts", "a later try", "k1:in-flight:2", {}, { state: "uncertain" }],
+    ["doubts", "an uncertain key", "k1:uncertain", {}, { state: "uncertain" }],
+  ] as const)(
+    "one that %s, sent late, moves nothing of %s: its row stays, and neither effect nor word is kept",
+    (_, __, open, more, to) => {
+      const effects = [
+        insert("accounts", { id: "moved", currency: "EUR", overdraft_limit: 0, created_at_ms: 0 }),
+      ];
+      const late = settlement("k1", { ...more, to, effects, resolution });
+      const [, state = "in-flight", attempt = "1"] = open.split(":");
+      expect(settled([open], [late])).toEqual({
+        told: [{ key: "k1", nonce: "nonce-k1" }],
+        rows: [asOpened("k1", state, Number(attempt))],
+        audit: [],
+        resolutions: [],
+        effects: [],
+      });
+    },
+  );
+
+  it("apply their effects and keep the word once, however often they are sent", () => {
+    const effects = [
+      insert("accounts", { id: "moved", currency: "EUR", overdraft_limit: 0, created_at_ms: 0 }),
+    ];
+    const free = settlement("k1", { to: { state: "free" }, effects, resolution });
+    expect(settled(["k1:uncertain"], [free], 3)).toMatchObject({
+      rows: [],
+      resolutions: [{ key: "k1", outcome: "executed" }],
+      effects: [{ id: "moved" }],
+    });
+  });
 
   it("find their rows by key: no statement walks a tenant's journal", () => {
     const db = new Sqlite();

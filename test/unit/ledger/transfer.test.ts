@@ -151,6 +151,39 @@ describe("a transfer, once posted", () => {
     expect(balances()).toMatchObject({ alice: 100, bob: 0 });
   });
 
+  it("47: that is a refund cannot be refunded itself", () => {
+    post();
+    post({ id: "ref_1", source: "bob", destination: "alice", refundOf: PAYMENT, amountMinor: 60 });
+    expect(() => post({ id: "ref_2", refundOf: "ref_1", amountMinor: 1 })).toThrow(
+      "refund_reverses_payment",
+    );
+    expect(balances()).toMatchObject({ alice: 60, bob: 40 });
+  });
+
+  it.each([
+    "UPDATE transfers SET tenant = 'u'",
+    "UPDATE transfers SET id = 'pay_2'",
+    "UPDATE transfers SET source = 'system:EUR'",
+    "UPDATE transfers SET destination = 'system:EUR'",
+    "UPDATE transfers SET currency = 'USD'",
+    "UPDATE transfers SET amount = amount + 1",
+    "UPDATE transfers SET refund_of = id",
+    "DELETE FROM transfers",
+    "UPDATE entries SET amount = amount + 1",
+    "DELETE FROM entries",
+  ])("L: is in the books for good: %s is refused", (edit) => {
+    post();
+    const books = () => [
+      db.rows(sql`SELECT * FROM transfers`),
+      db.rows(sql`SELECT * FROM entries`),
+    ];
+    const before = books();
+    expect(() => db.exec(edit)).toThrow(
+      edit.includes("transfers") ? "transfer_is_final" : "entry_is_final",
+    );
+    expect(books()).toEqual(before);
+  });
+
   property(
     "L: however many there are, the balances of a currency add up to what they did, and guards and schema agree",
     fc.property(

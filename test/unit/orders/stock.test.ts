@@ -88,6 +88,18 @@ describe("stock, once moved", () => {
   });
 });
 
+describe("a stock move", () => {
+  it.each(["UPDATE stock_moves SET delta = delta + 1", "DELETE FROM stock_moves"])(
+    "L: is in the books for good: %s is refused",
+    (edit) => {
+      move(-5);
+      const before = db.rows(sql`SELECT * FROM stock_moves`);
+      expect(() => db.exec(edit)).toThrow("stock_move_is_final");
+      expect(db.rows(sql`SELECT * FROM stock_moves`)).toEqual(before);
+    },
+  );
+});
+
 describe("what stock is asked for", () => {
   it.each([1, -1, 1_000_000_000, -1_000_000_000])("a change of %d is one", (change) => {
     expect(delta.parse(change)).toBe(change);

@@ -1,5 +1,6 @@
 /** An object's storage that can fail: a wrapper around the real one, which counts what is asked of it. */
 import type { EngineStorage } from "../../../src/objects/key-engine.ts";
+import { until } from "../../support/faulty-database.ts";
 
 const FULL = "database or disk is full: SQLITE_FULL";
 
@@ -13,6 +14,12 @@ export class FaultyStorage implements EngineStorage {
   flushBroken = false;
   /** When the alarm seems to be set for, though it will not go off: until it is set anew. */
   lostAlarmAtMs: number | undefined;
+  /** A table that takes nothing, where everything else is taken. */
+  unwritable: "copies" | "intents" | undefined;
+  /** Whether nobody who asks for the alarm is answered. */
+  alarmStalled = false;
+  /** How many have asked for it meanwhile. */
+  stalls = 0;
   /** Tried, whether or not they failed. */
   transactions = 0;
   /** Every statement, oldest first, with its cursor. */
@@ -33,6 +40,8 @@ export class FaultyStorage implements EngineStorage {
       text: string,
       ...values: unknown[]
     ): SqlStorageCursor<Row> => {
+      if (this.unwritable && text.startsWith(`INSERT INTO ${this.unwritable} `))
+        throw new Error(FULL);
       const cursor = sql.exec<Row>(text, ...values);
       this.#statements.push({ text, cursor });
       if (this.flushBroken && text.startsWith("INSERT INTO exchanges")) failAtCommit(sql);
@@ -58,6 +67,8 @@ export class FaultyStorage implements EngineStorage {
   }
 
   async getAlarm(): Promise<number | null> {
+    if (this.alarmStalled) this.stalls += 1;
+    await until(() => !this.alarmStalled);
     return this.lostAlarmAtMs ?? this.#open().getAlarm();
   }
 

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { UPSTREAM_RETRY_AFTER_MS_MAX } from "../../src/kernel/limits.ts";
 import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
+import { until } from "../support/faulty-database.ts";
 import { ASKABLE, exchangeCall, PAUSE_MS, useExchanges, verdict } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
@@ -61,8 +62,11 @@ describe("the time of a call", () => {
         }),
       );
     const object = incarnation({ upstream, parts: { send } });
-    const call = exchangeCall(tenantOf(), { policy: { timeoutMs: 50 } });
-    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    const call = exchangeCall(tenantOf());
+    const heard = object.exchange(call);
+    await until(() => upstream.calls === 1);
+    await object.timeOut(call);
+    expect(verdict(await heard)).toBe("outcome-uncertain");
     expect(upstream.effectsOf(call.key)).toBe(1);
   });
 });

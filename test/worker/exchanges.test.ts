@@ -644,7 +644,10 @@ describe("an uncertain key", () => {
     const later = { ...executed, record: { ...executed.record, atMs: record.atMs + 1 } };
     expect(await say(notExecuted)).toEqual({ kind: "resolved" });
     upstream.faults.push("hang");
-    expect(verdict(await object.exchange(call))).toBe("outcome-uncertain");
+    const heard = object.exchange(call);
+    await until(() => upstream.calls === 2);
+    await object.timeOut(call);
+    expect(verdict(await heard)).toBe("outcome-uncertain");
     await object.settled();
 
     expect(await say(later)).toEqual({ kind: "resolved" });

@@ -34,7 +34,8 @@ const listen = async (): Promise<Server> => {
 
 const upstream = await listen();
 afterAll(() => upstream.close());
-const origin = `http://127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+const address = `127.0.0.1:${(upstream.address() as AddressInfo).port}`;
+const origin = `http://${address}`;
 
 const ROUTES = [
   { path: "/open/**", upstream: origin, protect: false },
@@ -42,6 +43,7 @@ const ROUTES = [
   { path: "/optional/**", upstream: origin, missingKey: "pass" },
   { path: "/token/**", upstream: origin, auth: "jwt" },
   { path: "/api-key/**", upstream: origin, credentialHeader: "X-Api-Key" },
+  { path: "/service/**", upstream: "service:UPSTREAM" },
   {
     path: "/asked/**",
     upstream: origin,
@@ -50,8 +52,11 @@ const ROUTES = [
 ];
 const vars = { GATEWAY_ROUTES: JSON.stringify(ROUTES) };
 const serverFor = useServers({
-  gateway: { vars },
-  pages: { vars: { ...vars, CORS_ORIGINS: "https://shop.example" } },
+  gateway: { vars, services: { UPSTREAM: address } },
+  pages: {
+    vars: { ...vars, CORS_ORIGINS: "https://shop.example" },
+    services: { UPSTREAM: address },
+  },
 });
 
 type Asked = Partial<Pick<RawRequest, "headers" | "body">>;
@@ -332,4 +337,39 @@ it("credentials in UTF-8 are told apart", async () => {
     expect(answer.status).toBe(200);
     expect(answer.headers.get("idempotent-replayed")).toBeUndefined();
   }
+});
+
+describe("a service binding is called as an origin is", () => {
+  it.each([
+    ["GET", "/service/things?a=1&a=2", undefined],
+    ["GET", "/service/things", "with content"],
+    ["DELETE", "/service/things/1", undefined],
+    ["PUT", "/service/things/1", "a=1"],
+  ])("what passes through: %s %s %s", async (method, target, body) => {
+    const heard = await heardDuring(async () => {
+      answers.push("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 4\r\n\r\nbody");
+      const answer = await ask(method, target, body === undefined ? {} : { body });
+      expect(answer).toMatchObject({ status: 302, text: "body" });
+      expect(answer.headers.get("location")).toBe("/elsewhere");
+    });
+    expect(heard).toHaveLength(1);
+    expect(heard[0]?.startsWith(`${method} ${target} HTTP/1.1\r\n`)).toBe(true);
+    expect(heard[0]?.endsWith(`\r\n\r\n${body ?? ""}`)).toBe(true);
+  });
+
+  it("what is protected: one call, and its answer byte for byte", async () => {
+    const key = newKey();
+    const heard = await heardDuring(async () => {
+      answers.push(
+        "HTTP/1.1 402 No\r\nContent-Type: text/x\r\nContent-Length: 3\r\n\r\n\x00\xff\n",
+      );
+      const first = await post("/service/charges", key);
+      const again = await post("/service/charges", key);
+      expect(first).toMatchObject({ status: 402 });
+      expect(again).toMatchObject({ status: 402, text: first.text });
+      expect(again.headers.get("idempotent-replayed")).toBe("true");
+    });
+    expect(heard).toHaveLength(1);
+    expect(heard[0]).toContain(`\r\nidempotency-key: ${key}\r\n`);
+  });
 });

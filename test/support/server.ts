@@ -43,6 +43,8 @@ export type ServerOptions = {
   readonly migrated?: boolean;
   /** Whether `trace` can be used. It costs a little time: not for benchmarks. */
   readonly traced?: boolean;
+  /** Addresses, `127.0.0.1:PORT`, that are bound as services, by the names of the bindings. */
+  readonly services?: Readonly<Record<string, string>>;
   /** How many databases are bound: `DB`, then `DB_1` … One, unless said. */
   readonly databases?: number;
   /**
@@ -231,7 +233,7 @@ const openServer = async (process: {
 /** What wrangler.toml says, with the test's secrets and changes. */
 const workerOf = (
   { script, worker }: Build,
-  { vars, newKeysPerMinute, traced = false, databases }: ServerOptions,
+  { vars, newKeysPerMinute, traced = false, databases, services = {} }: ServerOptions,
   named: Names,
 ): LegacyWorkerOptions => ({
   ...worker,
@@ -241,6 +243,9 @@ const workerOf = (
   modulesRoot: dirname(script),
   bindings: defined({ ...worker.bindings, ...TEST_SECRETS, ...vars }),
   d1Databases: bound(named, databases),
+  serviceBindings: Object.fromEntries(
+    Object.entries(services).map(([name, address]) => [name, { external: { address, http: {} } }]),
+  ),
   durableObjects: Object.fromEntries(
     Object.entries(worker.durableObjects ?? {}).map(([name, object]) => [
       name,

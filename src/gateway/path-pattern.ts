@@ -35,17 +35,16 @@ export const matchesPath = (pattern: string, path: string): boolean => {
  */
 export const isTrickPath = (path: string): boolean =>
   path.includes("\\") ||
-  path
-    .split("/")
-    .flatMap((segment) => leniently(segment).split(/[/\\]/))
+  leniently(path)
+    .split(/[/\\]/)
     .some((segment) => /^\.{1,2}(;|$)/.test(segment));
 
 /** Many servers merge them: to those it is the path of another request. */
 export const hasEmptySegments = (path: string): boolean => path.includes("//");
 
 /** Byte by byte: who takes an escape that is no UTF-8, or none at all, still reads the dots and slashes beside it. */
-const leniently = (segment: string): string =>
-  segment.replace(/%([0-7][0-9a-f])/gi, (_, code: string) =>
+const leniently = (path: string): string =>
+  path.replace(/%([0-7][0-9a-f])/gi, (_, code: string) =>
     String.fromCharCode(Number.parseInt(code, 16)),
   );
 

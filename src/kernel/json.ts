@@ -102,20 +102,7 @@ const numberFlaw = (piece: string): string | undefined => {
 };
 
 /** Whether the decimal, exactly as it is written, is a whole number. */
-const isWhole = (piece: string): boolean => {
-  const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
-  const [, fraction = ""] = mantissa.split(".");
-  const digits = mantissa.replace(/[-.]/g, "");
-  const end = endOfDigits(digits);
-  return end === 0 || Number(exponent) - fraction.length + (digits.length - end) >= 0;
-};
-
-/** Where the zeros at the end begin. A pattern would look for their end again from each zero that others follow. */
-const endOfDigits = (digits: string): number => {
-  let end = digits.length;
-  while (digits[end - 1] === "0") end -= 1;
-  return end;
-};
+const isWhole = (piece: string): boolean => decimalOf(piece).power >= 0;
 
 /** Without sixteen digits, or an exponent, a double keeps a number as it is written. */
 const MAY_BE_INEXACT = /\d[\d.]{15}|\d[eE]/;
@@ -123,19 +110,28 @@ const MAY_BE_INEXACT = /\d[\d.]{15}|\d[eE]/;
 /** Whether a double rounds a number of the text, so that another one would read the same; of text that `parseJson` took. */
 export const roundsNumber = (text: string): boolean =>
   MAY_BE_INEXACT.test(text) &&
-  [...text.matchAll(token)].some(
-    ([piece]) => /^[-0-9]/.test(piece) && decimalOf(piece) !== decimalOf(String(Number(piece))),
-  );
+  [...text.matchAll(token)].some(([piece]) => /^[-0-9]/.test(piece) && isRounded(piece));
 
-/** The decimal as it is written: its sign, its digits from the first to the last that is not 0, and their power of ten. */
-const decimalOf = (piece: string): string => {
+/** A double keeps the sign. */
+const isRounded = (piece: string): boolean => {
+  const written = decimalOf(piece);
+  const kept = decimalOf(String(Number(piece)));
+  return written.digits !== kept.digits || written.power !== kept.power;
+};
+
+/** Without its sign: the digits from the first to the last that is not 0, and their power of ten; none of 0. */
+const decimalOf = (piece: string): { readonly digits: string; readonly power: number } => {
   const [mantissa = "", exponent = "0"] = piece.toLowerCase().split("e");
   const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
   const digits = (whole + fraction).replace(/^0+/, "");
-  const shortest = digits.slice(0, endOfDigits(digits));
-  if (shortest === "") return "0";
-  const power = Number(exponent) - fraction.length + (digits.length - shortest.length);
-  return `${piece.startsWith("-") ? "-" : ""}${shortest}e${power}`;
+  // A pattern would look for the end of the zeros again from each one that others follow.
+  let end = digits.length;
+  while (digits[end - 1] === "0") end -= 1;
+  if (end === 0) return { digits: "", power: 0 };
+  return {
+    digits: digits.slice(0, end),
+    power: Number(exponent) - fraction.length + (digits.length - end),
+  };
 };
 
 const nameFlaw = (piece: string, names: Set<string>): string | undefined => {

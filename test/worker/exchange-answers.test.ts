@@ -11,13 +11,13 @@ import {
   exchangeCall,
   type ExchangeIncarnation,
   heardOf,
+  tenantOf,
   useExchanges,
   verdict,
 } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 /** As many bytes as are kept in several chunks, and then the connection breaks. */
 const brokenOff = (chunks: number): Response => {

@@ -12,6 +12,7 @@ import {
   PAUSE_MS,
   POLICY,
   rowOf,
+  tenantOf,
   useExchanges,
   verdict,
 } from "./support/exchanges.ts";
@@ -19,7 +20,6 @@ import { FaultyStorage } from "./support/faulty-storage.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 describe("a retry", () => {
   it("never runs while another is in flight, however often the alarm goes off and somebody asks", async () => {

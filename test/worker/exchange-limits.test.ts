@@ -10,12 +10,11 @@ import {
 import type { ExchangeCall } from "../../src/objects/exchange-call.ts";
 import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
 import { until } from "../support/faulty-database.ts";
-import { exchangeCall, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
+import { exchangeCall, rowOf, tenantOf, useExchanges, verdict } from "./support/exchanges.ts";
 import { FaultyStorage } from "./support/faulty-storage.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 /** One upstream alone may not take all flights. */
 const toUpstream = (tenant: string, binding: string, body?: Uint8Array): ExchangeCall =>

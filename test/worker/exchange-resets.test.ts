@@ -22,6 +22,7 @@ import {
   type Heard,
   heardOf,
   rowOf,
+  tenantOf,
   verdict,
 } from "./support/exchanges.ts";
 
@@ -51,8 +52,6 @@ afterEach(async () => {
   globalThis.latchkeyCrashPoint = undefined;
   vi.restoreAllMocks();
 });
-
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 /** @param keyObjects how keys are spread over objects */
 const addressed = (call: ExchangeCall, keyObjects: number | "per-key" = 1): ExchangeCall => ({

@@ -5,11 +5,10 @@ import type { ExchangeCall, Resolution } from "../../src/objects/exchange-call.t
 import { operationCallOf } from "../../src/objects/operation-exchange.ts";
 import { openBooks } from "./support/books.ts";
 import { callOf } from "./support/calls.ts";
-import { exchangeCall, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
+import { exchangeCall, rowOf, tenantOf, useExchanges, verdict } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 /** What a restore to before the claim does to it. */
 const forget = async ({ tenant, key }: ExchangeCall): Promise<void> => {

@@ -4,11 +4,10 @@ import { BY_SERVICE } from "../../src/journal/audit-log.ts";
 import { Exchanges } from "../../src/objects/exchanges.ts";
 import { dueAtMs, type Exchange } from "../../src/objects/exchange-record.ts";
 import { seededRandom, until } from "../support/faulty-database.ts";
-import { exchangeCall, useExchanges, verdict } from "./support/exchanges.ts";
+import { exchangeCall, tenantOf, useExchanges, verdict } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 describe("an exchange that is settled twice at a time", () => {
   it("is still swept: an answer erased between the two is due for its expiry and its end", async () => {

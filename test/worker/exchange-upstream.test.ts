@@ -2,12 +2,17 @@
 import { describe, expect, it } from "vitest";
 import { UPSTREAM_RETRY_AFTER_MS_MAX } from "../../src/kernel/limits.ts";
 import type { UpstreamRequest } from "../../src/objects/exchange-upstream.ts";
-import { until } from "../support/faulty-database.ts";
-import { ASKABLE, exchangeCall, PAUSE_MS, useExchanges, verdict } from "./support/exchanges.ts";
+import {
+  ASKABLE,
+  exchangeCall,
+  PAUSE_MS,
+  tenantOf,
+  useExchanges,
+  verdict,
+} from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 describe("an upstream that says when to come back", () => {
   it.each([
@@ -63,10 +68,7 @@ describe("the time of a call", () => {
       );
     const object = incarnation({ upstream, parts: { send } });
     const call = exchangeCall(tenantOf());
-    const heard = object.exchange(call);
-    await until(() => upstream.calls === 1);
-    await object.timeOut(call);
-    expect(verdict(await heard)).toBe("outcome-uncertain");
+    expect(verdict(await object.timedOut(call))).toBe("outcome-uncertain");
     expect(upstream.effectsOf(call.key)).toBe(1);
   });
 });

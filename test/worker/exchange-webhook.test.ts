@@ -2,11 +2,10 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { WEBHOOK_PAUSE_MS, WEBHOOK_TIMEOUT_MS } from "../../src/kernel/limits.ts";
 import { until } from "../support/faulty-database.ts";
-import { exchangeCall, useExchanges } from "./support/exchanges.ts";
+import { exchangeCall, tenantOf, useExchanges } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 const policy = { webhook: { url: "https://hooks.test/told", secretName: "HOOK" } };
 
 /** Whoever is told, and what they answer. */

@@ -11,6 +11,7 @@ import {
   exchangeCall,
   PAUSE_MS,
   rowOf,
+  tenantOf,
   useExchanges,
   verdict,
 } from "./support/exchanges.ts";
@@ -20,7 +21,6 @@ import { Upstream } from "./support/upstream.ts";
 const incarnation = useExchanges();
 const hexOf = (bytes: Uint8Array) =>
   [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 describe("an exchange", () => {
   it("is called once, and every retry gets its answer, with status, headers and bytes", async () => {
@@ -215,10 +215,7 @@ describe("what an answer means", () => {
     const object = incarnation({ upstream });
     const call = exchangeCall(tenantOf());
 
-    const heard = object.exchange(call);
-    await until(() => upstream.calls === 1);
-    await object.timeOut(call);
-    expect(verdict(await heard)).toBe("outcome-uncertain");
+    expect(verdict(await object.timedOut(call))).toBe("outcome-uncertain");
     expect(upstream.calls).toBe(1);
   });
 
@@ -229,10 +226,7 @@ describe("what an answer means", () => {
     const object = incarnation({ upstream });
     const call = exchangeCall(tenantOf(), { policy: { honoursKey: true } });
 
-    const heard = object.exchange(call);
-    await until(() => upstream.calls === 1);
-    await object.timeOut(call);
-    expect(await heard).toMatchObject({
+    expect(await object.timedOut(call)).toMatchObject({
       code: "request-in-flight",
       afterMs: PAUSE_MS,
     });
@@ -572,10 +566,7 @@ describe("an uncertain key", () => {
     upstream.faults.push("hang");
     const object = incarnation({ upstream });
     const call = exchangeCall(tenantOf());
-    const heard = object.exchange(call);
-    await until(() => upstream.calls === 1);
-    await object.timeOut(call);
-    expect(verdict(await heard)).toBe("outcome-uncertain");
+    expect(verdict(await object.timedOut(call))).toBe("outcome-uncertain");
     await object.settled();
     return { upstream, object, call };
   };
@@ -644,10 +635,7 @@ describe("an uncertain key", () => {
     const later = { ...executed, record: { ...executed.record, atMs: record.atMs + 1 } };
     expect(await say(notExecuted)).toEqual({ kind: "resolved" });
     upstream.faults.push("hang");
-    const heard = object.exchange(call);
-    await until(() => upstream.calls === 2);
-    await object.timeOut(call);
-    expect(verdict(await heard)).toBe("outcome-uncertain");
+    expect(verdict(await object.timedOut(call))).toBe("outcome-uncertain");
     await object.settled();
 
     expect(await say(later)).toEqual({ kind: "resolved" });

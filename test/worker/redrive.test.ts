@@ -11,14 +11,13 @@ import {
   type ExchangeCallOptions,
   type ExchangeIncarnation,
   rowOf,
+  tenantOf,
   useExchanges,
   verdict,
 } from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 
 const incarnation = useExchanges();
-
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 const redrive = (object: ExchangeIncarnation, key: string, by: RedriveBy = "operator") =>
   object.run((engine) => engine.redrive(key, by));

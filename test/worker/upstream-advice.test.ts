@@ -4,12 +4,18 @@ import { UPSTREAM_PROBE_MS } from "../../src/kernel/limits.ts";
 import { Advisor } from "../../src/objects/advice.ts";
 import { UpstreamAdvice } from "../../src/objects/upstream-advice.ts";
 import { until } from "../support/faulty-database.ts";
-import { exchangeCall, PAUSE_MS, rowOf, useExchanges, verdict } from "./support/exchanges.ts";
+import {
+  exchangeCall,
+  PAUSE_MS,
+  rowOf,
+  tenantOf,
+  useExchanges,
+  verdict,
+} from "./support/exchanges.ts";
 import { Upstream } from "./support/upstream.ts";
 import { VirtualTime } from "./support/virtual-time.ts";
 
 const incarnation = useExchanges();
-const tenantOf = () => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 /** As the calls of these tests name it. */
 const UPSTREAM = "service:UPSTREAM";

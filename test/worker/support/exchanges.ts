@@ -113,6 +113,16 @@ export class ExchangeIncarnation {
     });
   }
 
+  /** An exchange whose upstream is silent until its time is over: what its caller hears. */
+  async timedOut(call: UpstreamCall): Promise<Heard> {
+    const { upstream } = this.#options;
+    const callsBefore = upstream.calls;
+    const heard = this.exchange(call);
+    await until(() => upstream.calls > callsBefore);
+    await this.timeOut(call);
+    return heard;
+  }
+
   /** Until nothing goes on that a reply did not wait for: the journal has what it is to have, and webhooks were sent. */
   settled(): Promise<void> {
     return until(() => this.#besides === 0);
@@ -242,6 +252,9 @@ export type ExchangeCallOptions = {
   readonly detached?: boolean;
   readonly fingerprint?: string;
 };
+
+/** A new one each time: tests share the database. */
+export const tenantOf = (): string => `t-${crypto.randomUUID().slice(0, 8)}`;
 
 export const exchangeCall = (
   tenant: string,
